@@ -1,0 +1,126 @@
+//! `config.json`, in the spelling of transformers 4 and of 5.
+
+use crate::data;
+use crate::error::{AtPath, Error, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A model folder's config; values are looked up by name, errors name the file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    path: PathBuf,
+    value: Value,
+}
+
+/// A config may not be larger than this.
+const MAX_BYTES: u64 = 4 << 20;
+
+impl Config {
+    /// Reads `config.json`.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        if !path.is_file() {
+            return Err(Error::input(folder, "no config.json in this folder")
+                .with_hint("a base is a folder in the Hugging Face layout"));
+        }
+        let bytes = data::read_bytes(&path, MAX_BYTES)?;
+        let value = serde_json::from_slice(&bytes).map_err(std::io::Error::from).at(&path)?;
+        Ok(Self { path, value })
+    }
+
+    /// The whole of it.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// `model_type`.
+    pub fn model_type(&self) -> Option<&str> {
+        self.value.get("model_type")?.as_str()
+    }
+
+    /// The first of `architectures`.
+    pub fn architecture(&self) -> Option<&str> {
+        self.value.get("architectures")?.get(0)?.as_str()
+    }
+
+    /// A value that must be there.
+    pub fn need(&self, key: &str) -> Result<&Value> {
+        self.value.get(key).filter(|v| !v.is_null()).ok_or_else(|| self.wrong(key, "missing"))
+    }
+
+    /// A count that must be there, from 1 to 2^31.
+    pub fn need_count(&self, key: &str) -> Result<usize> {
+        self.count(key)?.ok_or_else(|| self.wrong(key, "missing"))
+    }
+
+    /// A count, from 1 to 2^31; `None` where it is absent or null.
+    pub fn count(&self, key: &str) -> Result<Option<usize>> {
+        match self.value.get(key).filter(|v| !v.is_null()) {
+            None => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(n @ 1..=0x8000_0000) => Ok(Some(n as usize)),
+                _ => Err(self.wrong(key, &format!("not a count from 1 to 2^31: {value}"))),
+            },
+        }
+    }
+
+    /// A finite number; `None` where it is absent or null.
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
+        match self.value.get(key).filter(|v| !v.is_null()) {
+            None => Ok(None),
+            Some(value) => value
+                .as_f64()
+                .filter(|n| n.is_finite())
+                .map(Some)
+                .ok_or_else(|| self.wrong(key, &format!("not a number: {value}"))),
+        }
+    }
+
+    /// A switch; `false` where it is absent or null.
+    pub fn switch(&self, key: &str) -> Result<bool> {
+        match self.value.get(key).filter(|v| !v.is_null()) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, &format!("not true or false: {value}"))),
+        }
+    }
+
+    /// RoPE's parameters: `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (4) as one object.
+    pub fn rope(&self) -> serde_json::Map<String, Value> {
+        if let Some(Value::Object(map)) = self.value.get("rope_parameters") {
+            return map.clone();
+        }
+        let mut map = match self.value.get("rope_scaling") {
+            Some(Value::Object(map)) => map.clone(),
+            _ => serde_json::Map::new(),
+        };
+        if let Some(kind) = map.remove("type") {
+            map.entry("rope_type").or_insert(kind);
+        }
+        if let Some(theta) = self.value.get("rope_theta") {
+            map.insert("rope_theta".into(), theta.clone());
+        }
+        map
+    }
+
+    /// Every token that ends a turn: `eos_token_id` here and in `generation_config.json`.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        let generation = self.path.with_file_name("generation_config.json");
+        let generation =
+            data::read_bytes(&generation, MAX_BYTES).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
+        let mut ids: Vec<u32> = [Some(&self.value), generation.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v.get("eos_token_id"))
+            .flat_map(|v| v.as_array().map_or_else(|| vec![v.clone()], Clone::clone))
+            .filter_map(|v| v.as_u64().and_then(|n| u32::try_from(n).ok()))
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// An error that names the file and the key.
+    pub fn wrong(&self, key: &str, message: &str) -> Error {
+        Error::input(&self.path, format!("`{key}`: {message}"))
+    }
+}

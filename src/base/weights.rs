@@ -1,0 +1,51 @@
+//! The weights, mapped once, never copied whole.
+
+use super::{Base, TensorHeader};
+use crate::error::{AtPath, Error, Result};
+use memmap2::Mmap;
+use std::fs::File;
+
+/// The mapped weight files of a base.
+pub struct Weights<'a> {
+    base: &'a Base,
+    maps: Vec<Mmap>,
+}
+
+impl<'a> Weights<'a> {
+    /// Maps every weight file.
+    pub fn map(base: &'a Base) -> Result<Self> {
+        if base.headers.tensors.is_empty() {
+            return Err(
+                Error::input(&base.folder, "no weights in this folder").with_hint("the folder needs its *.safetensors")
+            );
+        }
+        let maps = base
+            .headers
+            .files
+            .iter()
+            .map(|path| {
+                let file = File::open(path).at(path)?;
+                // SAFETY: the map is read only. A file that another process shrinks meanwhile ends this process by
+                // SIGBUS, one that it changes changes the numbers; both are the operator's own doing to their own base.
+                #[allow(unsafe_code)]
+                unsafe { Mmap::map(&file) }.at(path)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { base, maps })
+    }
+
+    /// One tensor's header and bytes.
+    pub fn get(&self, name: &str) -> Result<(&'a TensorHeader, &[u8])> {
+        let header = self.base.headers.get(name).ok_or_else(|| {
+            let error = Error::input(&self.base.folder, format!("the weights have no tensor {name}"));
+            match crate::data::nearest(name, self.base.headers.tensors.iter().map(|t| t.name.as_str())) {
+                Some(near) => error.with_hint(format!("the nearest name is {near}")),
+                None => error,
+            }
+        })?;
+        let bytes = self.maps[header.file].get(header.start as usize..header.end as usize);
+        let bytes = bytes
+            .ok_or_else(|| Error::input(&self.base.headers.files[header.file], format!("ends inside tensor {name}")))?;
+        Ok((header, bytes))
+    }
+}

@@ -1,0 +1,109 @@
+//! The only file that writes to a terminal. Data goes to stdout, words to stderr.
+//!
+//! The rules: a value stands after a colon; commands and paths in backticks; no full stop on one sentence;
+//! a blank line before `hint:`; readable without colour; text that came from a file is shown with its
+//! control and bidirectional characters escaped.
+
+use sealwright::error::Error;
+use serde::Serialize;
+use std::io::{IsTerminal as _, Write as _};
+
+/// How to speak: set once from the command line and the terminal.
+pub struct Say {
+    json: bool,
+    color: bool,
+}
+
+impl Say {
+    /// `json`: reports and errors as JSON on stdout.
+    pub fn new(json: bool) -> Self {
+        let color = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal();
+        Self { json, color }
+    }
+
+    /// Was `--json` given?
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Text on stdout, as it is. A closed pipe (`| head`) ends it quietly.
+    pub fn data(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// One line of JSON on stdout.
+    pub fn json_line(&self, value: &impl Serialize) {
+        let line = serde_json::to_string(value).expect("our own values serialise");
+        self.data(&(line + "\n"));
+    }
+
+    /// A report as JSON on stdout, for people and programs.
+    pub fn json(&self, value: &impl Serialize) {
+        let text = serde_json::to_string_pretty(value).expect("our own values serialise");
+        self.data(&(text + "\n"));
+    }
+
+    /// A line of words on stderr.
+    pub fn note(&self, text: impl AsRef<str>) {
+        self.words(text.as_ref());
+    }
+
+    /// Something that is probably not meant.
+    pub fn warning(&self, text: impl AsRef<str>) {
+        self.words(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
+    }
+
+    /// What went wrong, and what to do.
+    pub fn error(&self, error: &Error) {
+        if self.json {
+            self.json(&serde_json::json!({"error": {"code": error.code.name(), "message": error.to_string(), "hint": error.hint()}}));
+            return;
+        }
+        self.words(&format!(
+            "{} {}",
+            self.paint("31", &format!("error[{}]:", error.code.name())),
+            visible(&error.to_string())
+        ));
+        if let Some(hint) = error.hint() {
+            self.words(&format!("\n{} {}", self.paint("36", "hint:"), visible(hint)));
+        }
+    }
+
+    /// A word in colour, where colour is wanted.
+    pub fn paint(&self, ansi: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{ansi}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A bar on stderr, where there is a terminal.
+    pub fn progress(&self, total: u64, template: &str) -> indicatif::ProgressBar {
+        if self.json || !std::io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        let bar = indicatif::ProgressBar::new(total);
+        bar.set_style(indicatif::ProgressStyle::with_template(template).expect("our own template"));
+        bar
+    }
+
+    fn words(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{text}");
+    }
+}
+
+/// Text from a stranger: what a terminal would obey is shown instead.
+pub fn visible(text: &str) -> String {
+    let dangerous = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200b}'..='\u{200d}')
+    };
+    text.chars().map(|c| if dangerous(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_terminal_is_not_obeyed() {
+        assert_eq!(super::visible("a\x1b[31mb\u{202e}c\n"), "a\\u{1b}[31mb\\u{202e}c\n");
+    }
+}

@@ -1,0 +1,13 @@
+//! The integration tests: one binary, a file a room.
+
+mod bundle;
+mod commands;
+mod house;
+mod license;
+
+#[cfg(feature = "ml")]
+mod engine;
+#[cfg(feature = "ml")]
+mod train;
+#[cfg(feature = "ml")]
+mod walk;
