@@ -73,8 +73,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 fn nothing_to_rule_on(code: FindingCode, findings: &[&Finding]) -> Error {
     let name = code.name();
     match findings.first().map(|f| f.severity) {
-        Some(Severity::Deny) => Error::new(Code::Denied, format!("a `deny` cannot be lifted: {name}"))
-            .with_hint(findings[0].remedy.clone()),
+        Some(Severity::Deny) => {
+            Error::new(Code::Denied, format!("a `deny` cannot be lifted: {name}")).with_hint(findings[0].remedy.clone())
+        }
         Some(_) => Error::new(Code::Usage, format!("this finding needs no ruling: {name}")),
         None => Error::new(Code::Usage, format!("the report has no such finding: {name}"))
             .with_hint("`sealwright check` prints the findings, with licence and subject"),

@@ -123,8 +123,11 @@ impl Policies {
             let record: Record = data::parse(Path::new(name), text)?;
             vocabulary.check(Path::new(name), &record)?;
             for text in &record.texts {
-                if let Some(digest) = text.sha256 {
-                    known.entry(digest).or_default().push((record.id.clone(), text.role));
+                let of = (record.id.clone(), text.role);
+                let same = text.sha256.map(|digest| known.entry(digest).or_default());
+                // two sources may have given the same text
+                if let Some(same) = same.filter(|same| !same.contains(&of)) {
+                    same.push(of);
                 }
             }
             if let Some(twice) = records.insert(record.id.clone(), record) {
@@ -220,7 +223,8 @@ fn decisions(files: &Folder) -> Result<(Org, BTreeMap<FindingCode, Decision>)> {
         let refuse = |message: String| Error::input(Path::new(&place), message);
         let code: FindingCode = name.parse().map_err(|message: String| {
             let hint = nearest(name, FindingCode::ALL.iter().map(|c| c.name()));
-            refuse(message).with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
+            refuse(message)
+                .with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
         })?;
         if *severity.get_ref() < code.floor() {
             return Err(refuse(format!("{name} may not be milder than its floor"))
@@ -252,9 +256,7 @@ impl Vocabulary {
     }
 
     fn check_fields<'a>(&self, path: &Path, fields: impl IntoIterator<Item = &'a String>) -> Result<()> {
-        fields
-            .into_iter()
-            .try_for_each(|tag| known(path, "field of use", tag, self.fields.keys().map(String::as_str)))
+        fields.into_iter().try_for_each(|tag| known(path, "field of use", tag, self.fields.keys().map(String::as_str)))
     }
 }
 
