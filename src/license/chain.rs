@@ -292,7 +292,9 @@ impl<'p> Chain<'p> {
     }
 
     fn add(&mut self, id: &str, of: &str, how: How, text: Option<Vec<u8>>, policies: &'p Policies) {
-        if let Some(record) = policies.record(id) {
+        // two copies of one text bind once
+        let twice = how == How::Text && self.members.iter().any(|m| m.how == How::Text && m.record.id == id);
+        if let Some(record) = policies.record(id).filter(|_| !twice) {
             self.members.push(Member { record, of: of.to_owned(), how, text });
         }
     }

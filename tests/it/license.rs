@@ -563,7 +563,7 @@ fn sealwright(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 #[test]
 fn check_answers_with_its_exit_code() {
     for (license, exit, verdict) in
-        [("MIT", 0, "allow-with-obligations"), ("CC-BY-NC-4.0", 1, "deny"), ("GPL-2.0-only", 1, "deny")]
+        [("MIT", 0, "allow-with-obligations"), ("CC-BY-NC-4.0", 1, "deny"), ("GPL-3.0-only", 1, "deny")]
     {
         let dir = product(&[("LICENSE", spdx_text(license))]);
         let (code, out, _) = sealwright(dir.path(), &["check"]);
