@@ -315,3 +315,36 @@ fn is_sign(c: char) -> bool {
     matches!(c, '%' | '\u{2030}' | '\u{a7}' | '^')
         || matches!(c.general_category(), G::MathSymbol | G::CurrencySymbol | G::OtherSymbol)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::tokens;
+
+    /// Made with the first writing of the normalisation, in Python; both agree on every known licence text.
+    #[test]
+    fn texts_become_these_tokens() {
+        for (text, wanted) in [
+            ("Copyright (c) 2024 Example", "copyright 2024 example"),
+            ("(C) copyright 2024", "copyright 2024"),
+            ("\u{a9} 2024 (c) [yyyy]", "copyright 2024 copyright yyyy"),
+            ("no(c)te: 3(c), 2(b)(ii) and (a)", "no c te 3(c) 2(b)(ii) and a"),
+            ("1,000,000 1.000.000 1'000'000 1,234,5678 12.5 1/2", "1000000 1000000 1000000 1234 5678 12.5 1/2"),
+            ("US$5 \u{20ac}7 \u{a3}8 \u{a5}9 100%", "usd 5 eur 7 gbp 8 yen 9 100 %"),
+            ("<b>bold</b>ly <i class=x>no</i> <script>", "boldly <!html> no <!html>"),
+            ("a<!-- x -->b ~~c~~", "a <!comment> x <!comment> b <!struck> c <!struck>"),
+            ("[text](http://a.b/c) [a](b) <https://a.b> <name of holder>", "text a b http a b name of holder"),
+            ("# Head #\n> quoted\n> 5 users\n- item\n* * *\n\n```rust\ncode", "head quoted > 5 users item code"),
+            ("a\u{200b}b \u{200b} \u{202e}c", "a <!zero-width> b <!direction> c"),
+            ("&lt;b&gt; &amp; &#169; &nbsp;x &notanentity;", "< b > and copyright x \u{ac} anentity"),
+            ("x\u{b2} Foo\u{2122} Bar(r) (r)", "x ^ 2 foo bar r"),
+            ("\u{201c}Quotes\u{201d} \u{2014} don\u{2019}t", "quotes don t"),
+            ("\\* _under_ 5*6", "under 5 6"),
+            ("a <= b >= c \u{2264} d", "a \u{2264} b \u{2265} c \u{2264} d"),
+            ("[//]: # (hidden)", "<!comment> hidden"),
+            ("na\u{ef}ve \u{fb01} \u{3a3}", "na\u{ef}ve fi \u{3c3}"),
+            ("tab\there\r\nform\u{c}feed \u{7}", "tab here form feed <!control>"),
+        ] {
+            assert_eq!(tokens(text).join(" "), wanted, "{text}");
+        }
+    }
+}
