@@ -27,12 +27,24 @@ pub fn stderr(output: &Output) -> String {
 #[test]
 fn what_is_not_built_says_so_and_exits_2() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["init", "merge", "serve", "push", "pull"] {
+    for command in ["merge", "serve", "push", "pull"] {
         let output = sealwright(dir.path(), &[command, "--any", "thing"]);
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert!(stderr(&output).contains(&format!("`sealwright {command}` is not built yet")), "{command}");
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn init_begins_a_product_and_never_overwrites_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["init", "shop", "--name", "shop", "--title", "Example \"Shop\"", "--base", "../base"];
+    assert!(sealwright(dir.path(), &args).status.success());
+    let product = sealwright::product::Product::read(&dir.path().join("shop")).unwrap();
+    assert_eq!(product.product.title, "Example \"Shop\"");
+    assert_eq!(sealwright(dir.path(), &args).status.code(), Some(2));
+    assert_eq!(sealwright(dir.path(), &["init", "x", "--name", "No Good"]).status.code(), Some(2));
+    assert!(!dir.path().join("x/sealwright.toml").exists());
 }
 
 #[test]
