@@ -27,7 +27,8 @@ impl Model {
     /// `BadInput` for a target that the network does not have, with the nearest.
     pub fn lora(&self, rank: usize, alpha: f32, targets: &[String]) -> Result<Lora> {
         let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-        let parts = || self.weights.layers.iter().flat_map(Layer::linears).flat_map(|l| l.parts.iter().map(move |p| (l, p)));
+        let parts =
+            || self.weights.layers.iter().flat_map(Layer::linears).flat_map(|l| l.parts.iter().map(move |p| (l, p)));
         if let Some(target) = targets.iter().find(|t| !parts().any(|(_, p)| last(&p.name) == **t)) {
             let known: Vec<String> = parts().map(|(_, p)| last(&p.name)).collect();
             let error = Error::new(Code::BadInput, format!("the base has no projection of this name: {target}"));
@@ -97,7 +98,39 @@ impl Model {
     }
 }
 
+/// One module's matrices, as an adapter file has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrices<'a> {
+    /// As the checkpoint names the projection, without `.weight`.
+    pub name: &'a str,
+    /// in
+    pub inputs: usize,
+    /// out
+    pub outputs: usize,
+    /// [R, in]
+    pub a: &'a [f32],
+    /// [out, R]
+    pub b: &'a [f32],
+}
+
 impl Lora {
+    /// The matrices of an adapter, one after the other; [`Model::accepts_lora`] says whether they fit a base.
+    pub fn of<'a>(rank: usize, alpha: f32, modules: impl IntoIterator<Item = Matrices<'a>>) -> Self {
+        let mut lora = Self { rank, alpha, modules: Vec::new(), values: Vec::new() };
+        for m in modules {
+            let a = lora.append(m.a);
+            let b = lora.append(m.b);
+            lora.modules.push(LoraModule { name: m.name.to_owned(), inputs: m.inputs, outputs: m.outputs, a, b });
+        }
+        lora
+    }
+
+    fn append(&mut self, values: &[f32]) -> Range<usize> {
+        let start = self.values.len();
+        self.values.extend_from_slice(values);
+        start..self.values.len()
+    }
+
     /// The beginning of a training: A uniform in ±1/√in (Kaiming with a = √5, as PEFT has it), B zero.
     ///
     /// `uniform` gives numbers in [0, 1); they are used module by module, A row by row.

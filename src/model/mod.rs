@@ -15,6 +15,7 @@ mod shape;
 mod step;
 mod weights;
 
+pub use lora::Matrices;
 pub use memory::Memory;
 pub use shape::Shape;
 pub use step::{Keep, Workspace};
@@ -97,7 +98,10 @@ impl Model {
         let rising = batch.bounds.windows(2).all(|w| w[0] < w[1]);
         let whole = batch.bounds.first() == Some(&0) && batch.bounds.last() == Some(&tokens);
         if batch.targets.len() != tokens || batch.loss.len() != tokens || !rising || !whole {
-            return Err(Error::new(Code::BadInput, format!("a batch of {tokens} tokens whose parts don't fit together")));
+            return Err(Error::new(
+                Code::BadInput,
+                format!("a batch of {tokens} tokens whose parts don't fit together"),
+            ));
         }
         let targets = batch.targets.iter().zip(&batch.loss).filter_map(|(id, loss)| loss.then_some(id));
         match batch.tokens.iter().chain(targets).find(|id| **id as usize >= self.shape.vocab) {
