@@ -98,8 +98,11 @@ impl State {
         let differs = identity.differs_in(&metadata.identity);
         if !differs.is_empty() {
             let what = differs.join(", ");
-            return Err(Error::new(Code::Usage, format!("{}: of another training; what differs: {what}", path.display()))
-                .with_hint("put it back as it was to go on, or begin anew with `--fresh`"));
+            return Err(Error::new(
+                Code::Usage,
+                format!("{}: of another training; what differs: {what}", path.display()),
+            )
+            .with_hint("put it back as it was to go on, or begin anew with `--fresh`"));
         }
         state.counters = metadata.counters;
         Ok(Some(state))

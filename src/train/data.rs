@@ -8,11 +8,11 @@ use crate::error::{AtPath, Code, Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::fmt;
 
 /// A line may not be larger than this.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
@@ -102,7 +102,8 @@ pub(super) fn each_line(
         }
         place.line += 1;
         if line.len() as u64 > MAX_LINE_BYTES {
-            return Err(place.wrong(format!("a line is longer than {MAX_LINE_BYTES} bytes"))
+            return Err(place
+                .wrong(format!("a line is longer than {MAX_LINE_BYTES} bytes"))
                 .with_hint("JSON Lines wants one object a line"));
         }
         let bytes = if place.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
@@ -129,7 +130,8 @@ pub(super) fn messages(place: &Place, line: &Map<String, Value>) -> Result<Vec<M
     let messages = list.iter().enumerate().map(|(i, m)| message(place, i, m)).collect::<Result<Vec<_>>>()?;
     match messages.last() {
         Some(last) if last.role == "assistant" => Ok(messages),
-        Some(_) => Err(place.wrong("the last message is not the assistant's, so nothing follows to learn from it")
+        Some(_) => Err(place
+            .wrong("the last message is not the assistant's, so nothing follows to learn from it")
             .with_hint("cut the dialogue after the assistant's last message")),
         None => Err(place.wrong("`messages` is empty")),
     }
@@ -241,7 +243,10 @@ mod tests {
             (r#"{"messages":[{"role":"user","content":"SECRET"}]}"#, "not the assistant's"),
             (r#"{"messages":"SECRET"}"#, "`messages` is missing or not a list"),
             (r#"{"messages":[{"role":"user","content":["SECRET"]}]}"#, "messages[0]: `content`"),
-            (r#"{"messages":[{"role":"user","content":"q","tool_calls":["SECRET"]}]}"#, "`tool_calls` is not supported"),
+            (
+                r#"{"messages":[{"role":"user","content":"q","tool_calls":["SECRET"]}]}"#,
+                "`tool_calls` is not supported",
+            ),
             (r#"{"messages":[{"role":"assistant","content":"SECRET"}]}"#, "speaks first"),
             (r#"{"messages":[{"role":"user","content":"SECRET"},{"role":"assistant","content":" "}]}"#, "says nothing"),
             (r#"{"text":"SECRET"}"#, "`messages` is missing"),

@@ -38,10 +38,9 @@ pub(super) fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     }
 }
 
-/// Evenly from [-bound, bound), in steps of 2^-23 of it.
-pub(super) fn uniform(rng: &mut ChaCha8Rng, bound: f32) -> f32 {
-    let unit = (rng.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
-    unit * bound
+/// Evenly from [0, 1), in steps of 2^-24.
+pub(super) fn unit(rng: &mut ChaCha8Rng) -> f32 {
+    (rng.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }
 
 #[cfg(test)]
@@ -63,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn uniform_numbers_stay_inside_and_fill_the_range() {
+    fn the_unit_is_filled_evenly() {
         let mut rng = stream(1, Purpose::Init);
-        let drawn: Vec<f32> = (0..10_000).map(|_| uniform(&mut rng, 0.5)).collect();
-        assert!(drawn.iter().all(|v| (-0.5..0.5).contains(v)));
+        let drawn: Vec<f32> = (0..10_000).map(|_| unit(&mut rng)).collect();
+        assert!(drawn.iter().all(|v| (0.0..1.0).contains(v)));
         let mean = drawn.iter().sum::<f32>() / drawn.len() as f32;
-        let largest = drawn.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        assert!(mean.abs() < 0.02 && largest > 0.49, "{mean} {largest}");
+        let (low, high) = drawn.iter().fold((1.0f32, 0.0f32), |(l, h), v| (l.min(*v), h.max(*v)));
+        assert!((mean - 0.5).abs() < 0.02 && low < 0.01 && high > 0.99, "{mean} {low} {high}");
     }
 }

@@ -7,7 +7,8 @@ use super::template::{Document, Renderer};
 use crate::base::chat::Message;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
-use crate::model::{Lora, Model, Workspace, generate};
+use crate::model::generate::{Sampler, generate};
+use crate::model::{Keep, Lora, Model};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,13 +107,8 @@ pub fn unseen(questions: Vec<Question>, learnt: &[Sample]) -> (Vec<Question>, u6
 }
 
 /// Mean loss over the loss tokens of some documents, in nats; `None` where no token bears loss.
-pub fn loss(
-    model: &Model,
-    lora: Option<&Lora>,
-    documents: &[Document],
-    tokens_at_once: usize,
-    workspace: &mut Workspace,
-) -> Option<f64> {
+pub fn loss(model: &Model, lora: Option<&Lora>, documents: &[Document], tokens_at_once: usize) -> Option<f64> {
+    let mut workspace = model.workspace(Keep::Inputs);
     let (mut sum, mut tokens) = (0.0, 0);
     let mut rest = documents;
     while !rest.is_empty() {
@@ -123,7 +119,7 @@ pub fn loss(
         };
         let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         let batch = batch(now);
-        sum += model.loss(lora, &batch, workspace);
+        sum += model.loss(lora, &batch, &mut workspace);
         tokens += loss_tokens(&batch);
         rest = later;
     }
@@ -147,7 +143,7 @@ pub fn ask(
         let longest = MAX_ANSWER_TOKENS.min(2 * wanted + SPARE_ANSWER_TOKENS);
         let ends = renderer.tokenizer.end_tokens();
         let mut go_on = |_| !stop.load(Ordering::Relaxed);
-        let tokens = generate::greedy(model, lora, &prompt, longest, ends, &mut go_on);
+        let tokens = generate(model, lora, &prompt, &mut Sampler::Greedy, longest, ends, &mut go_on)?;
         if stop.load(Ordering::Relaxed) {
             return Err(Error::new(Code::Interrupted, "stopped while asking questions"));
         }

@@ -1,43 +1,33 @@
 //! The trainable matrices between the network, where they are flat, and the adapter on disk, where they have names.
 
-use super::draw::{Purpose, stream, uniform};
+use super::draw::{Purpose, stream, unit};
 use crate::adapter::{Adapter, Module, Recipe};
-use crate::error::{Code, Error, Result};
-use crate::model::{Lora, Model};
+use crate::error::Result;
+use crate::model::{Lora, LoraModule, Model};
 
-/// New matrices as PEFT begins them: A even in ±1/√in (Kaiming with a = √5), B zero, so that nothing changes yet.
+/// New matrices, as PEFT begins them: they change nothing yet.
 pub fn fresh(model: &Model, rank: usize, alpha: f32, targets: &[String], seed: u64) -> Result<Lora> {
     let mut lora = model.lora(rank, alpha, targets)?;
     let mut rng = stream(seed, Purpose::Init);
-    for module in &lora.modules {
-        let bound = 1.0 / (module.inputs as f32).sqrt();
-        lora.values[module.a.clone()].iter_mut().for_each(|v| *v = uniform(&mut rng, bound));
-    }
+    lora.begin(&mut || unit(&mut rng));
     Ok(lora)
 }
 
-/// An adapter's matrices, for this network. Projections that it doesn't adapt stay as the base has them.
+/// An adapter's matrices, for this network.
 pub fn from_adapter(model: &Model, adapter: &Adapter) -> Result<Lora> {
     let recipe = &adapter.recipe;
-    let mut lora = model.lora(recipe.rank, recipe.plain_alpha(), &recipe.targets)?;
+    let (mut modules, mut values) = (Vec::new(), Vec::new());
+    let mut place = |matrix: &[f32]| {
+        let start = values.len();
+        values.extend_from_slice(matrix);
+        start..values.len()
+    };
     for module in &adapter.modules {
-        let place = lora.modules.iter().find(|m| m.name == module.name).ok_or_else(|| {
-            Error::new(Code::BadInput, format!("the adapter adapts what this base doesn't have: {}", module.name))
-                .with_hint("use the base that the adapter was trained on")
-        })?;
-        if (place.inputs, place.outputs) != (module.inputs, module.outputs) {
-            let shapes = [module.outputs, module.inputs, place.outputs, place.inputs];
-            let [out, r#in, base_out, base_in] = shapes;
-            return Err(Error::new(
-                Code::BadInput,
-                format!("{}: the adapter is for {out} x {in}, the base has {base_out} x {base_in}", module.name),
-            )
-            .with_hint("use the base that the adapter was trained on"));
-        }
-        let (a, b) = (place.a.clone(), place.b.clone());
-        lora.values[a].copy_from_slice(&module.a);
-        lora.values[b].copy_from_slice(&module.b);
+        let (a, b) = (place(&module.a), place(&module.b));
+        modules.push(LoraModule { name: module.name.clone(), inputs: module.inputs, outputs: module.outputs, a, b });
     }
+    let lora = Lora { rank: recipe.rank, alpha: recipe.plain_alpha(), modules, values };
+    model.accepts_lora(&lora).map_err(|e| e.with_hint("use the base that the adapter was trained on"))?;
     Ok(lora)
 }
 

@@ -7,7 +7,7 @@ use super::plan::{Format, Plan};
 use super::template::{Document, Renderer};
 use crate::adapter::DataFile;
 use crate::base::Base;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use rayon::prelude::*;
 
 /// Everything that a run reads before its first step.
@@ -63,10 +63,6 @@ impl Material {
         let (documents, cuts) = fit(render(&renderer, &split.learnt)?, plan.sequence);
         let watched: Vec<Sample> = split.held_out.into_iter().chain(questions.iter().map(Question::sample)).collect();
         let (held_out, _) = fit(render(&renderer, &watched)?, plan.sequence);
-        if documents.is_empty() {
-            return Err(Error::new(Code::BadInput, format!("no sample has an answer within {} tokens", plan.sequence))
-                .with_hint("raise train.sequence"));
-        }
         let rows = Rows::pack(documents, plan.sequence, plan.seed);
         let counts = Counts {
             samples: split.learnt.len() as u64 - cuts.left_out,

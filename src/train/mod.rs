@@ -21,5 +21,5 @@ pub mod template;
 
 pub use material::{Counts, Material};
 pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};
-pub use run::{ADAPTER_FOLDER, Event, Step, Trained, finished, run};
+pub use run::{ADAPTER_FOLDER, Event, Step, Trained, finished, forget, run};
 pub use schedule::Schedule;

@@ -178,6 +178,10 @@ impl Identity {
 
     /// The names of the parts that differ.
     pub fn differs_in(&self, other: &Map<String, Value>) -> Vec<&str> {
-        self.parts.iter().filter(|(name, value)| other.get(*name) != Some(value)).map(|(name, _)| name.as_str()).collect()
+        self.parts
+            .iter()
+            .filter(|(name, value)| other.get(*name) != Some(value))
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The loop: plan → data → model → first matrices → steps with accumulation → checkpoint or Ctrl-C → evaluation →
 //! adapter folder, record, curve.
 
-use super::batch::{Rows, batch, loss_tokens};
+use super::batch::{batch, loss_tokens};
 use super::checkpoint::{Counters, State};
 use super::material::{Counts, Material};
 use super::optim::{Optimiser, mean_and_clip};
@@ -13,7 +13,7 @@ use crate::base::Base;
 use crate::base::family::Family;
 use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
-use crate::model::{Lora, Model, Workspace};
+use crate::model::{Keep, Lora, Model, Workspace};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,11 +98,16 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
     let saved = State::load(&plan.folder, &identity)?;
     let material = Material::gather(base, plan)?;
     observe(Event::Data(material.counts));
+    if material.rows.is_empty() {
+        return Err(nothing_to_learn(plan));
+    }
+    let targets = targets(base, plan)?;
+    let memory = memory::forecast(base, plan, &targets)?;
+    observe(Event::Memory(memory));
     let model = Model::load(base)?;
-    let first = first_lora(&model, base, plan)?;
-    observe(Event::Memory(memory::forecast(&model, plan, first.values.len())?));
+    let first = first_lora(&model, plan, &targets)?;
 
-    let mut run = Run::begin(plan, &identity, &material, &model, first, saved)?;
+    let mut run = Run::begin(plan, &identity, &material, &model, memory.keep, first, saved)?;
     run.measure_before(observe, stop)?;
     observe(Event::Begin { done: run.counters.step, steps: run.steps });
     while run.counters.step < run.steps {
@@ -119,6 +124,11 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
     run.finish(base, after)
 }
 
+/// Forgets what an interrupted run left, so that the next one begins anew.
+pub fn forget(plan: &Plan) -> Result<()> {
+    State::remove(&plan.folder)
+}
+
 /// The record of an adapter that this very plan made, if it stands whole in the plan's folder.
 pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
     let folder = plan.folder.join(ADAPTER_FOLDER);
@@ -130,14 +140,16 @@ pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
     Ok((whole && record.plan == plan.identity(base)?.digest()).then_some(Trained { folder, record }))
 }
 
-fn first_lora(model: &Model, base: &Base, plan: &Plan) -> Result<Lora> {
-    let projections = Family::of(&base.config)?.projections;
-    let targets: Vec<String> = match plan.targets.as_slice() {
-        [all] if all == "all-linear" => projections.targets().map(String::from).to_vec(),
-        named => named.to_vec(),
-    };
+fn targets(base: &Base, plan: &Plan) -> Result<Vec<String>> {
+    match plan.targets.as_slice() {
+        [all] if all == "all-linear" => Ok(Family::of(&base.config)?.projections.targets().map(String::from).to_vec()),
+        named => Ok(named.to_vec()),
+    }
+}
+
+fn first_lora(model: &Model, plan: &Plan, targets: &[String]) -> Result<Lora> {
     let Some(folder) = &plan.init else {
-        return lora::fresh(model, plan.rank, plan.alpha, &targets, plan.seed);
+        return lora::fresh(model, plan.rank, plan.alpha, targets, plan.seed);
     };
     let adapter = adapter::read(folder)?;
     let (rank, alpha) = (adapter.recipe.rank, adapter.recipe.plain_alpha());
@@ -146,6 +158,11 @@ fn first_lora(model: &Model, base: &Base, plan: &Plan) -> Result<Lora> {
             .with_hint(format!("set train.rank = {rank} and train.alpha = {alpha} to go on from it")));
     }
     lora::from_adapter(model, &adapter)
+}
+
+fn nothing_to_learn(plan: &Plan) -> Error {
+    let message = format!("no sample has anything to learn within {} tokens", plan.sequence);
+    Error::new(Code::BadInput, message).with_hint("raise train.sequence, so that prompts and answers fit")
 }
 
 /// A run in progress.
@@ -171,6 +188,7 @@ impl<'a> Run<'a> {
         identity: &'a Identity,
         material: &'a Material,
         model: &'a Model,
+        keep: Keep,
         mut lora: Lora,
         saved: Option<State>,
     ) -> Result<Self> {
@@ -193,7 +211,7 @@ impl<'a> Run<'a> {
             identity,
             material,
             model,
-            workspace: Workspace::default(),
+            workspace: model.workspace(keep),
             schedule: Schedule::new(plan.learning_rate, plan.warmup, steps),
             steps,
             gradient: vec![0.0; lora.values.len()],
@@ -221,6 +239,7 @@ impl<'a> Run<'a> {
                 return Ok(None);
             }
             let batch = batch(rows.iter().flatten().copied());
+            self.model.accepts(&batch)?;
             let loss = self.model.train_step(&self.lora, &batch, &mut self.gradient, &mut self.workspace);
             if !loss.is_finite() {
                 return Err(self.diverged(step, rows.iter().flatten().copied()));
@@ -268,7 +287,7 @@ impl<'a> Run<'a> {
 
     /// Loss and answers on what was held out, with an adapter or for the base alone.
     fn measure(&self, lora: Option<&Lora>, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<HeldOut> {
-        let loss = self.held_out_loss(lora, &mut Workspace::default());
+        let loss = self.held_out_loss(lora);
         if let Some(loss) = loss {
             observe(Event::HeldOut { step: self.counters.step, loss });
         }
@@ -286,15 +305,13 @@ impl<'a> Run<'a> {
         Ok(HeldOut { loss, questions, matched })
     }
 
-    fn held_out_loss(&self, lora: Option<&Lora>, workspace: &mut Workspace) -> Option<f64> {
+    fn held_out_loss(&self, lora: Option<&Lora>) -> Option<f64> {
         let at_once = self.plan.micro_batch() * self.plan.sequence;
-        eval::loss(self.model, lora, &self.material.held_out, at_once, workspace)
+        eval::loss(self.model, lora, &self.material.held_out, at_once)
     }
 
     fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
-        let mut workspace = std::mem::take(&mut self.workspace);
-        let loss = self.held_out_loss(Some(&self.lora), &mut workspace);
-        self.workspace = workspace;
+        let loss = self.held_out_loss(Some(&self.lora));
         if let (Some(last), Some(loss)) = (self.losses.last_mut(), loss) {
             last.held_out = Some(loss);
             observe(Event::HeldOut { step: self.counters.step, loss });
@@ -326,14 +343,15 @@ impl<'a> Run<'a> {
     /// Adapter, curve, and last the record, whose digest says that the adapter beside it is whole.
     fn finish(mut self, base: &Base, after: HeldOut) -> Result<Trained> {
         self.clock.read(&mut self.counters);
-        let folder = self.plan.folder.join(ADAPTER_FOLDER);
+        let state_folder = &self.plan.folder;
+        let folder = state_folder.join(ADAPTER_FOLDER);
         private_folder(&folder)?;
         let adapter = lora::to_adapter(&self.lora, &self.plan.base_name);
         adapter::write(&folder, &adapter)?;
         curve::write(&folder, &self.plan.base_name, &self.losses)?;
         let record = self.record(base, after, Sha256::of_file(&folder.join(TENSOR_FILE))?)?;
         record.write(&folder)?;
-        State::remove(&self.plan.folder)?;
+        State::remove(state_folder)?;
         Ok(Trained { folder, record })
     }
 
