@@ -114,7 +114,7 @@ impl Adapter {
         if modules.is_empty() {
             return Err(Error::input(path, "holds no matrix"));
         }
-        Ok(Self { recipe: Recipe { targets: leaf_names(&modules), ..recipe }, modules })
+        Ok(Self { recipe: Recipe { targets: Recipe::targets_of(&modules), ..recipe }, modules })
     }
 }
 
@@ -128,11 +128,6 @@ impl Module {
         }
         Ok(Self { name, inputs: a.columns, outputs: b.rows, a: a.values, b: b.values })
     }
-}
-
-fn leaf_names(modules: &[Module]) -> Vec<String> {
-    let leaf = |m: &Module| m.name.rsplit('.').next().unwrap_or(&m.name).to_owned();
-    modules.iter().map(leaf).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 /// The module, and 0 for A or 1 for B. PEFT before 0.4 kept the adapter's name (`default`) in the tensor's.

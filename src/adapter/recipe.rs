@@ -3,9 +3,11 @@
 //! What the engine cannot do is refused by the name of the key, and so is every key that this file doesn't know,
 //! unless its value says "not in use": an adapter that is half understood would answer wrongly, and silently.
 
+use super::peft::Module;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// An adapter config may not be larger than this.
@@ -57,6 +59,12 @@ const FREE: [&str; 20] = [
 const HARMLESS_INITS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
 impl Recipe {
+    /// The last words of these modules' names, each once, sorted.
+    pub fn targets_of(modules: &[Module]) -> Vec<String> {
+        let last = |m: &Module| m.name.rsplit('.').next().unwrap_or(&m.name).to_owned();
+        modules.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// What, divided by R, scales the update: `alpha`, or `alpha · √R` with rslora.
     pub fn plain_alpha(&self) -> f32 {
         if self.rslora { self.alpha * (self.rank as f32).sqrt() } else { self.alpha }

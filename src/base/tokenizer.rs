@@ -36,6 +36,12 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Token ids of a text that no template frames: the tokenizer itself adds what it begins and ends a text with.
+    pub fn encode_framed(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, true).map_err(|e| Error::input(&self.path, e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// Text without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.inner.decode(ids, true).map_err(|e| Error::input(&self.path, e))
