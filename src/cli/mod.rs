@@ -5,6 +5,7 @@ pub mod say;
 
 mod check;
 mod explain;
+mod init;
 mod inspect;
 mod keygen;
 mod open;
@@ -52,6 +53,7 @@ impl Answer {
 /// Runs one command.
 pub fn run(command: Command, say: &Say) -> Result<Answer> {
     match command {
+        Command::Init(args) => init::run(&args, say),
         Command::Check(args) => check::run(&args, say),
         Command::Rule(args) => rule::run(&args, say),
         Command::Keygen(args) => keygen::run(&args, say),
@@ -71,9 +73,7 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         Command::Build(args) => build::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Run(args) => run::run(&args, say),
-        Command::Init(_) | Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => {
-            Err(not_built(&command))
-        }
+        Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
     }
 }
 

@@ -25,15 +25,7 @@ impl AdamW {
     ///
     /// # Panics
     /// When the four buffers differ in length or `step` is 0.
-    pub fn step(
-        &self,
-        step: u64,
-        values: &mut [f32],
-        grad: &[f32],
-        scale: f32,
-        first: &mut [f32],
-        second: &mut [f32],
-    ) {
+    pub fn step(&self, step: u64, values: &mut [f32], grad: &[f32], scale: f32, first: &mut [f32], second: &mut [f32]) {
         let n = values.len();
         assert!(step > 0 && grad.len() == n && first.len() == n && second.len() == n, "AdamW's buffers differ");
         let correct1 = 1.0 - self.beta1.powf(step as f64);

@@ -69,9 +69,7 @@ pub fn rms_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
 }
 
 pub fn swiglu(gu: &[f64], width: usize) -> Vec<f64> {
-    let row = |row: &[f64]| {
-        (0..width).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[width + i]).collect::<Vec<_>>()
-    };
+    let row = |row: &[f64]| (0..width).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[width + i]).collect::<Vec<_>>();
     gu.chunks(2 * width).flat_map(row).collect()
 }
 
