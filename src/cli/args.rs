@@ -22,7 +22,7 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Command {
     /// Begin a product folder
-    Init(Unbuilt),
+    Init(super::init::Args),
     /// Pre-flight: what the licences of base and data say of the declared use
     Check(super::check::Args),
     /// Fine-tune an adapter on the product's data
@@ -71,7 +71,6 @@ impl Command {
     /// The word that was typed, for the commands that are not built.
     pub fn name(&self) -> &'static str {
         match self {
-            Command::Init(_) => "init",
             Command::Merge(_) => "merge",
             Command::Serve(_) => "serve",
             Command::Push(_) => "push",

@@ -5,11 +5,13 @@ pub mod say;
 
 mod check;
 mod explain;
+mod init;
 mod inspect;
 mod keygen;
 mod open;
 mod pack;
 mod rule;
+mod stages;
 mod verify;
 
 #[cfg(feature = "ml")]
@@ -52,6 +54,7 @@ impl Answer {
 /// Runs one command.
 pub fn run(command: Command, say: &Say) -> Result<Answer> {
     match command {
+        Command::Init(args) => init::run(&args, say),
         Command::Check(args) => check::run(&args, say),
         Command::Rule(args) => rule::run(&args, say),
         Command::Keygen(args) => keygen::run(&args, say),
@@ -71,9 +74,7 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         Command::Build(args) => build::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Run(args) => run::run(&args, say),
-        Command::Init(_) | Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => {
-            Err(not_built(&command))
-        }
+        Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
     }
 }
 

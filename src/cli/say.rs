@@ -4,7 +4,7 @@
 //! a blank line before `hint:`; readable without colour; text that came from a file is shown with its
 //! control and bidirectional characters escaped.
 
-use sealwright::error::Error;
+use sealwright::error::{AtPath as _, Error, Result};
 use serde::Serialize;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -30,6 +30,11 @@ impl Say {
     pub fn data(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Words of a model on stdout as they come; a terminal is not obeyed to.
+    pub fn stream(&self, text: &str) {
+        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
     }
 
     /// One line of JSON on stdout.
@@ -73,6 +78,21 @@ impl Say {
     /// A word in colour, where colour is wanted.
     pub fn paint(&self, ansi: &str, text: &str) -> String {
         if self.color { format!("\x1b[{ansi}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A question on stderr, answered on stdin; where there is no terminal, the default is the answer.
+    pub fn ask(&self, question: &str, default: &str) -> Result<String> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(default.to_owned());
+        }
+        let mut err = std::io::stderr().lock();
+        let mut line = String::new();
+        write!(err, "{question} [{default}]: ")
+            .and_then(|()| err.flush())
+            .and_then(|()| std::io::stdin().read_line(&mut line))
+            .at("the terminal".as_ref())?;
+        let answer = line.trim();
+        Ok(if answer.is_empty() { default } else { answer }.to_owned())
     }
 
     /// A bar on stderr, where there is a terminal.

@@ -1,12 +1,304 @@
-//! `sealwright train`.
+//! `sealwright train`: product file → licence pre-flight → plan → adapter, with progress.
 
 use super::Answer;
+use super::check::Preflight;
 use super::say::Say;
+use super::stages::State;
+use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
+use sealwright::product::{self, Product};
+use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Source, Step, Trained};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The product folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    #[command(flatten)]
+    preflight: Preflight,
+    /// Train although the licence forbids the declared use; the adapter can never be packed
+    #[arg(long)]
+    allow_denied: bool,
+    /// Begin anew: forget what an interrupted or finished training left
+    #[arg(long)]
+    fresh: bool,
+    /// Threads at work; the result is the same with any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright train` is not built yet"))
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let product = Product::read(&args.folder)?;
+    let base = Base::open(&product.resolve(&product.base.path))?;
+    let report = args.preflight.judge(&product, &base)?;
+    match report.clear() {
+        Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),
+        Err(error) => say.warning(format!("what this trains cannot be packed as things stand: {error}")),
+        Ok(_) => {}
+    }
+    use_threads(args.threads)?;
+    let _state = State::lock(&product.state_folder())?;
+    if args.fresh {
+        train::forget(&plan_of(&product, &base)?)?;
+    }
+    let adapter = adapter_of(&product, &base, args.fresh, say)?;
+    if adapter.from_before {
+        say.note("nothing has changed since the last training; `--fresh` would repeat it");
+    }
+    show(&adapter.trained, say);
+    Ok(Answer::Yes)
+}
+
+/// The product's adapter.
+pub struct Adapter {
+    /// Folder and record.
+    pub trained: Trained,
+    /// Nothing had changed since it was trained.
+    pub from_before: bool,
+}
+
+/// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
+pub fn adapter_of(product: &Product, base: &Base, fresh: bool, say: &Say) -> Result<Adapter> {
+    let plan = plan_of(product, base)?;
+    match train::finished(base, &plan)? {
+        Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
+        _ => Ok(Adapter { trained: train_with_progress(base, &plan, say)?, from_before: false }),
+    }
+}
+
+/// The training that a product file asks for.
+pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
+    let train = product.train.as_ref().ok_or_else(|| {
+        Error::new(Code::Usage, "the product file has no [train]")
+            .with_hint("add [train]; an empty one has good defaults")
+    })?;
+    let source = |data: &product::Data| Source {
+        path: product.resolve(&data.path),
+        name: data.path.display().to_string(),
+        format: match data.format {
+            product::Format::Messages => Format::Messages,
+            product::Format::PromptCompletion => Format::PromptCompletion,
+            product::Format::Text => Format::Text,
+        },
+    };
+    let length = match (train.steps, train.epochs) {
+        (Some(steps), _) => Length::Steps(steps),
+        (None, epochs) => Length::Epochs(epochs.unwrap_or(3.0)),
+    };
+    Ok(Plan {
+        data: product.data.iter().map(source).collect(),
+        questions: questions_of(product),
+        base_name: base.name(),
+        rank: train.rank,
+        alpha: train.alpha,
+        targets: match &train.targets {
+            product::Targets::Named(name) => vec![name.clone()],
+            product::Targets::List(names) => names.clone(),
+        },
+        length,
+        batch: train.batch,
+        micro_batch: train.micro_batch,
+        sequence: train.sequence,
+        learning_rate: train.learning_rate,
+        warmup: train.warmup,
+        weight_decay: train.weight_decay,
+        clip: train.clip,
+        seed: train.seed,
+        validation: train.validation,
+        checkpoint_every: train.checkpoint_every,
+        init: train.init.as_ref().map(|folder| product.resolve(folder)),
+        folder: product.state_folder(),
+    })
+}
+
+/// The held-out questions that a product file names.
+pub fn questions_of(product: &Product) -> Option<Questions> {
+    product.eval.as_ref().map(|eval| Questions {
+        path: product.resolve(&eval.path),
+        matching: match eval.matching {
+            product::Match::Keyword => Matching::Keyword,
+            product::Match::Exact => Matching::Exact,
+        },
+    })
+}
+
+/// How many threads the engine uses from now on; by default one a core.
+pub fn use_threads(threads: Option<u16>) -> Result<()> {
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()
+        .map_err(|e| Error::new(Code::Usage, format!("--threads {threads}: {e}")))
+}
+
+/// True once Ctrl-C was pressed. The second time ends the process at once: files have their names only when whole.
+pub fn stop_flag() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static HANDLER: OnceLock<()> = OnceLock::new();
+    HANDLER.get_or_init(|| {
+        // where no handler can be set, Ctrl-C ends the process, and the last checkpoint remains
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(Code::Interrupted.exit()));
+            }
+        });
+    });
+    &STOP
+}
+
+/// Trains, and says meanwhile how it goes.
+fn train_with_progress(base: &Base, plan: &Plan, say: &Say) -> Result<Trained> {
+    let mut progress = Progress::new(say);
+    let trained = train::run(base, plan, &mut |event| progress.on(event), stop_flag());
+    progress.bar.finish_and_clear();
+    trained
+}
+
+const BAR: &str = "{bar:30} {pos}/{len}  {msg}";
+
+/// Turns events into a bar, into lines where there is no terminal, or into JSON.
+struct Progress<'a> {
+    say: &'a Say,
+    bar: indicatif::ProgressBar,
+    begun: Instant,
+    tokens: u64,
+    first_step: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(say: &'a Say) -> Self {
+        Self { say, bar: indicatif::ProgressBar::hidden(), begun: Instant::now(), tokens: 0, first_step: 0 }
+    }
+
+    fn on(&mut self, event: Event) {
+        match event {
+            Event::Data(counts) => self.data(&counts),
+            Event::Memory(forecast) => self.memory(&forecast),
+            Event::Begin { done, steps } => {
+                (self.begun, self.first_step) = (Instant::now(), done);
+                self.bar = self.say.progress(steps, BAR);
+                self.bar.set_position(done);
+                if done > 0 {
+                    self.note(format!("going on after step {done} of {steps}"));
+                }
+            }
+            Event::Step(step) => self.step(&step),
+            Event::HeldOut { step, loss } => self.note(format!("step {step}: held-out loss {loss:.4}")),
+            Event::Asked { done, questions, matched } if done == questions => {
+                self.note(format!("questions answered as wanted: {matched} of {questions}"));
+            }
+            Event::Asked { .. } | Event::Saved { .. } => {}
+        }
+    }
+
+    fn data(&self, counts: &train::Counts) {
+        self.note(format!(
+            "data: {} samples in {} rows, {} tokens an epoch of which {} bear loss; held out: {}",
+            counts.samples, counts.rows, counts.tokens, counts.loss_tokens, counts.held_out
+        ));
+        for (count, what) in [
+            (counts.duplicates, "samples stand more than once in the data"),
+            (counts.truncated, "samples are longer than train.sequence and lose their end"),
+            (counts.left_out, "samples are left out: nothing to learn fits into train.sequence"),
+            (counts.seen_questions, "held-out questions are left out: the training data answer them"),
+        ] {
+            if count > 0 && !self.say.is_json() {
+                self.bar.suspend(|| self.say.warning(format!("{count} {what}")));
+            }
+        }
+    }
+
+    fn memory(&self, forecast: &train::memory::Forecast) {
+        let needed = forecast.needed;
+        let available = forecast.available.map_or("unknown".into(), |a| format!("{} MiB", a >> 20));
+        let kept = match forecast.keep {
+            sealwright::model::Keep::All => "all activations kept",
+            sealwright::model::Keep::Inputs => "activations made again, block by block",
+        };
+        self.note(format!(
+            "memory: {} MiB needed ({} weights, {} adapter, {} activations), {available} at hand; {} rows at a time, {kept}",
+            needed.total() >> 20,
+            needed.weights >> 20,
+            needed.adapter >> 20,
+            (needed.kept + needed.shared) >> 20,
+            forecast.micro_batch,
+        ));
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.tokens += step.tokens;
+        if self.say.is_json() {
+            return self.say.json_line(&json!({
+                "step": step.step,
+                "loss": step.loss,
+                "tokens": step.tokens,
+                "tokens-per-second": step.tokens as f64 / step.seconds.max(1e-9),
+                "lr": step.rate,
+                "grad-norm": step.norm,
+            }));
+        }
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let left = elapsed / (step.step - self.first_step) as f64 * (step.steps - step.step) as f64;
+        let speed = self.tokens as f64 / elapsed.max(1e-9);
+        let line = format!("loss {:.4}  {speed:.0} tokens/s  {} left", step.loss, duration(left));
+        self.bar.set_position(step.step);
+        self.bar.set_message(line.clone());
+        let tenth = (step.steps / 10).max(1);
+        if self.bar.is_hidden() && (step.step % tenth == 0 || step.step == step.steps) {
+            self.say.note(format!("step {}/{}  {line}", step.step, step.steps));
+        }
+    }
+
+    fn note(&self, text: String) {
+        if !self.say.is_json() {
+            self.bar.suspend(|| self.say.note(text));
+        }
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds.round() as u64 {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+fn show(trained: &Trained, say: &Say) {
+    let record = &trained.record;
+    if say.is_json() {
+        return say.json_line(&json!({
+            "steps": record.steps,
+            "tokens": record.tokens,
+            "loss-tokens": record.loss_tokens,
+            "loss": record.losses.last().map(|l| l.loss),
+            "before": record.before,
+            "after": record.after,
+            "wall-seconds": record.wall_seconds,
+            "cpu-seconds": record.cpu_seconds,
+            "peak-memory": record.peak_memory,
+            "adapter": trained.folder.display().to_string(),
+        }));
+    }
+    say.note(format!(
+        "{} steps, {} tokens in {} ({} of processor time), {} MiB at the peak",
+        record.steps,
+        record.tokens,
+        duration(record.wall_seconds),
+        duration(record.cpu_seconds),
+        record.peak_memory >> 20
+    ));
+    say.note(format!("adapter: {}", relative(&trained.folder)));
+}
+
+fn relative(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

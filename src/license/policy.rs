@@ -103,6 +103,17 @@ pub enum DoneBy {
     Vendor,
 }
 
+impl DoneBy {
+    /// For people and papers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pack => "pack",
+            Self::Check => "check",
+            Self::Vendor => "vendor",
+        }
+    }
+}
+
 impl Policies {
     /// The policies that the program carries, or those of a folder laid out the same way.
     pub fn load(folder: Option<&Path>) -> Result<Self> {

@@ -2,8 +2,26 @@
 //!
 //! Letters, here and in every file of this room: T tokens of a batch (all documents end to end), C hidden width,
 //! H query heads, K key/value heads, D head width, F feed-forward width, V vocabulary, R LoRA rank, L layers.
+//!
+//! The base is frozen: its weights get no gradient and no second copy. There is no autograd: each block has a
+//! forward that keeps a named set of activations and a backward that uses them (`block`).
+
+mod block;
+pub mod generate;
+mod linear;
+mod lora;
+mod memory;
+mod shape;
+mod step;
+mod weights;
+
+pub use lora::Matrices;
+pub use memory::Memory;
+pub use shape::Shape;
+pub use step::{Keep, Workspace};
 
 use crate::base::Base;
+use crate::base::family::Family;
 use crate::error::{Code, Error, Result};
 use std::ops::Range;
 
@@ -49,11 +67,50 @@ pub struct LoraModule {
 }
 
 /// The network with its frozen weights.
-pub struct Model {}
+pub struct Model {
+    shape: Shape,
+    weights: weights::Network,
+}
 
 impl Model {
-    /// Reads the weights of a base as f32, packed for the multiply.
-    pub fn load(_base: &Base) -> Result<Self> {
-        Err(Error::new(Code::NotBuilt, "the engine"))
+    /// Reads the weights of a base as f32.
+    ///
+    /// # Errors
+    /// `UnsupportedBase` for a family or a feature that the engine does not have, by its key in `config.json`.
+    pub fn load(base: &Base) -> Result<Self> {
+        let family = Family::of(&base.config)?;
+        let shape = Shape::of(&base.config)?;
+        let weights = weights::Network::read(base, &family, &shape)?;
+        Ok(Self { shape, weights })
+    }
+
+    /// Its sizes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether the network can take a batch: lengths that agree, ids below V.
+    ///
+    /// # Errors
+    /// `BadInput` with what is wrong; the other methods panic on such a batch.
+    pub fn accepts(&self, batch: &Batch) -> Result<()> {
+        let tokens = batch.tokens.len();
+        let rising = batch.bounds.windows(2).all(|w| w[0] < w[1]);
+        let whole = batch.bounds.first() == Some(&0) && batch.bounds.last() == Some(&tokens);
+        if batch.targets.len() != tokens || batch.loss.len() != tokens || !rising || !whole {
+            return Err(Error::new(
+                Code::BadInput,
+                format!("a batch of {tokens} tokens whose parts don't fit together"),
+            ));
+        }
+        let targets = batch.targets.iter().zip(&batch.loss).filter_map(|(id, loss)| loss.then_some(id));
+        match batch.tokens.iter().chain(targets).find(|id| **id as usize >= self.shape.vocab) {
+            Some(id) => Err(Error::new(
+                Code::BadInput,
+                format!("token id outside the base's vocabulary of {}: {id}", self.shape.vocab),
+            )
+            .with_hint("tokenizer and weights of the base don't belong together")),
+            None => Ok(()),
+        }
     }
 }

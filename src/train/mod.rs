@@ -1,1 +1,25 @@
-//! The train room.
+//! Learning: plan, data, template, batch, schedule, optimiser, checkpoint, evaluation, and the loop over them.
+//!
+//! Everything that changes the result is in the [`Plan`]; the same plan gives the same adapter, byte for byte, on
+//! the same device, whatever the number of threads and however often it was stopped.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod curve;
+pub mod data;
+mod draw;
+pub mod eval;
+pub mod lora;
+pub mod machine;
+mod material;
+pub mod memory;
+mod optim;
+mod plan;
+mod run;
+mod schedule;
+pub mod template;
+
+pub use material::{Counts, Material};
+pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};
+pub use run::{ADAPTER_FOLDER, Event, Step, Trained, finished, forget, run};
+pub use schedule::Schedule;

@@ -1,0 +1,150 @@
+//! What `build` remembers: each stage's inputs as one digest, what it made, and what it found.
+
+use sealwright::data;
+use sealwright::digest::{self, Sha256};
+use sealwright::error::{AtPath as _, Code, Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// The memory file may not be larger than this.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A product's state folder, locked while this lives.
+pub struct State {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    /// Makes the folder (0700) where there is none, and locks it.
+    pub fn lock(folder: &Path) -> Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).at(folder)?;
+        let path = folder.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(Code::Locked, format!("another process works on this product: {}", folder.display()))
+                    .with_hint("wait for it to end"))
+            }
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, &e)),
+        }
+    }
+
+    /// Where the state lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// The stages of one product, as they were last run.
+#[derive(Default)]
+pub struct Stages {
+    path: PathBuf,
+    done: BTreeMap<String, Done>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Done {
+    inputs: Sha256,
+    output: PathBuf,
+    made: Sha256,
+    found: serde_json::Value,
+}
+
+/// A stage's result, and whether it was taken from before.
+pub struct Stage<T> {
+    /// What the stage found.
+    pub found: T,
+    /// Nothing had changed since it was run.
+    pub from_before: bool,
+}
+
+impl Stages {
+    /// What the state folder remembers. A memory that can't be read is no memory.
+    pub fn read(state: &State) -> Self {
+        let path = state.folder().join("stages.json");
+        let bytes = data::read_bytes(&path, MAX_BYTES).unwrap_or_default();
+        Self { done: serde_json::from_slice(&bytes).unwrap_or_default(), path }
+    }
+
+    /// Runs a stage, unless its inputs and what it made are as they were.
+    ///
+    /// `inputs` is everything that changes the result; `output` the file or folder that `work` makes.
+    pub fn run<T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        inputs: Sha256,
+        output: &Path,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<Stage<T>> {
+        if let Some(found) = self.remembered(name, inputs, output) {
+            return Ok(Stage { found, from_before: true });
+        }
+        let found = work()?;
+        let value = serde_json::to_value(&found).expect("our own values serialise");
+        let done = Done { inputs, output: output.to_owned(), made: digest_of(output)?, found: value };
+        self.done.insert(name.to_owned(), done);
+        self.write()?;
+        Ok(Stage { found, from_before: false })
+    }
+
+    fn remembered<T: DeserializeOwned>(&self, name: &str, inputs: Sha256, output: &Path) -> Option<T> {
+        let done = self.done.get(name).filter(|d| d.inputs == inputs && d.output == output)?;
+        if digest_of(output).ok()? != done.made {
+            return None;
+        }
+        serde_json::from_value(done.found.clone()).ok()
+    }
+
+    fn write(&self) -> Result<()> {
+        data::write_atomically(&self.path, |file| {
+            serde_json::to_writer_pretty(file, &self.done).map_err(std::io::Error::from).at(&self.path)
+        })
+    }
+}
+
+fn digest_of(output: &Path) -> Result<Sha256> {
+    if output.is_dir() { digest::folder(output) } else { Sha256::of_file(output) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_runs_again_only_when_something_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::lock(&dir.path().join("state")).unwrap();
+        let out = dir.path().join("out");
+        let mut runs = 0;
+        let mut build = |inputs: &str| {
+            let mut stages = Stages::read(&state);
+            let stage = stages.run("train", Sha256::of(inputs), &out, || {
+                runs += 1;
+                std::fs::write(&out, inputs).at(&out)?;
+                Ok(runs)
+            });
+            stage.map(|s| (s.found, s.from_before)).unwrap()
+        };
+        assert_eq!(build("a"), (1, false));
+        assert_eq!(build("a"), (1, true));
+        assert_eq!(build("b"), (2, false));
+        std::fs::write(dir.path().join("out"), "tampered").unwrap();
+        assert_eq!(build("b"), (3, false));
+    }
+
+    #[test]
+    fn two_processes_do_not_share_a_product() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = State::lock(dir.path()).unwrap();
+        assert_eq!(State::lock(dir.path()).err().unwrap().code, Code::Locked);
+    }
+}

@@ -1,0 +1,134 @@
+//! The plain truth of every operation: f64, one loop a sum, nothing clever; and how tests compare with it.
+
+use super::{AdamW, Heads};
+
+/// `n` numbers in [-1, 1), the same for a seed (splitmix64).
+pub fn numbers(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// The same numbers in f64.
+pub fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().copied().map(f64::from).collect()
+}
+
+/// Within `tolerance`, relative where the truth is above 1.
+#[track_caller]
+pub fn close(got: f32, truth: f64, tolerance: f64) {
+    let error = (f64::from(got) - truth).abs();
+    assert!(error <= tolerance * truth.abs().max(1.0), "{got} is not {truth}");
+}
+
+/// Each within `tolerance`.
+#[track_caller]
+pub fn close_all(got: &[f32], truth: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), truth.len());
+    got.iter().zip(truth).for_each(|(x, y)| close(*x, *y, tolerance));
+}
+
+/// Σ y · weights: makes one number of an output, so that its gradient is the weights.
+pub fn weigh(y: &[f64], weights: &[f32]) -> f64 {
+    y.iter().zip(weights).map(|(y, w)| y * f64::from(*w)).sum()
+}
+
+/// Holds `dx` against central differences of `f` at `x`: all of a small x, every so many elements of a large one.
+#[track_caller]
+pub fn check_gradient(x: &[f32], dx: &[f32], tolerance: f64, f: impl Fn(&[f64]) -> f64) {
+    const H: f64 = 1e-5;
+    let mut at = wide(x);
+    for i in (0..x.len()).step_by(x.len().div_ceil(200).max(1)) {
+        let middle = at[i];
+        at[i] = middle + H;
+        let up = f(&at);
+        at[i] = middle - H;
+        let down = f(&at);
+        at[i] = middle;
+        close(dx[i], (up - down) / (2.0 * H), tolerance);
+    }
+}
+
+/// a [m, k] · b [n, k]ᵀ
+pub fn matmul_t(a: &[f32], b: &[f32], m: usize, n: usize, k: usize) -> Vec<f64> {
+    let element = |i: usize, j: usize| (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[j * k + l])).sum();
+    (0..m * n).map(|at| element(at / n, at % n)).collect()
+}
+
+pub fn rms_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
+    let row = |row: &[f64]| {
+        let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+        row.iter().zip(gain).map(|(x, g)| x / (mean + eps).sqrt() * f64::from(*g)).collect::<Vec<_>>()
+    };
+    x.chunks(gain.len()).flat_map(row).collect()
+}
+
+pub fn swiglu(gu: &[f64], width: usize) -> Vec<f64> {
+    let row = |row: &[f64]| (0..width).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[width + i]).collect::<Vec<_>>();
+    gu.chunks(2 * width).flat_map(row).collect()
+}
+
+pub fn rope(x: &[f64], stride: usize, heads: usize, dim: usize, positions: &[usize], theta: f64) -> Vec<f64> {
+    let mut y = x.to_vec();
+    for (row, position) in positions.iter().enumerate() {
+        for head in 0..heads {
+            for i in 0..dim / 2 {
+                let angle = *position as f64 * theta.powf(-2.0 * i as f64 / dim as f64);
+                let (a, b) = (row * stride + head * dim + i, row * stride + head * dim + i + dim / 2);
+                y[a] = x[a] * angle.cos() - x[b] * angle.sin();
+                y[b] = x[b] * angle.cos() + x[a] * angle.sin();
+            }
+        }
+    }
+    y
+}
+
+pub fn attention(qkv: &[f64], heads: Heads, bounds: &[usize]) -> Vec<f64> {
+    let (dim, stride) = (heads.dim, heads.stride());
+    let tokens = bounds[bounds.len() - 1];
+    let mut out = vec![0.0; tokens * heads.query * dim];
+    for document in bounds.windows(2) {
+        for t in document[0]..document[1] {
+            for head in 0..heads.query {
+                let kv = head / (heads.query / heads.kv);
+                let at = |row: usize, column: usize| &qkv[row * stride + column * dim..][..dim];
+                let score = |s: usize| {
+                    let pairs = at(t, head).iter().zip(at(s, heads.query + kv));
+                    (pairs.map(|(a, b)| a * b).sum::<f64>() / (dim as f64).sqrt()).exp()
+                };
+                let sum: f64 = (document[0]..=t).map(score).sum();
+                for s in document[0]..=t {
+                    let p = score(s) / sum;
+                    for (i, v) in at(s, heads.query + heads.kv + kv).iter().enumerate() {
+                        out[(t * heads.query + head) * dim + i] += p * v;
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+pub fn cross_entropy(x: &[f64], head: &[f32], vocab: usize, targets: &[u32]) -> f64 {
+    let width = head.len() / vocab;
+    let row_loss = |(x, target): (&[f64], &u32)| {
+        let logit = |v: usize| (0..width).map(|i| x[i] * f64::from(head[v * width + i])).sum::<f64>();
+        (0..vocab).map(|v| logit(v).exp()).sum::<f64>().ln() - logit(*target as usize)
+    };
+    x.chunks(width).zip(targets).map(row_loss).sum()
+}
+
+pub fn adamw(a: &AdamW, step: u64, w: &mut [f64], g: &[f32], scale: f64, m: &mut [f64], v: &mut [f64]) {
+    for i in 0..w.len() {
+        let g = f64::from(g[i]) * scale;
+        m[i] = a.beta1 * m[i] + (1.0 - a.beta1) * g;
+        v[i] = a.beta2 * v[i] + (1.0 - a.beta2) * g * g;
+        let (mean, square) = (m[i] / (1.0 - a.beta1.powf(step as f64)), v[i] / (1.0 - a.beta2.powf(step as f64)));
+        w[i] -= a.rate * (a.decay * w[i] + mean / (square.sqrt() + a.eps));
+    }
+}

@@ -1,0 +1,127 @@
+//! A frozen linear layer of one or several projections, with LoRA on any of them; forward and backward.
+
+use super::Lora;
+use super::lora::Place;
+use crate::kernels::{Mat, MatMut, Threads, add_rows, matmul};
+use std::ops::Range;
+
+/// y = x · weightᵀ + bias, whose outputs are those of one or more projections side by side.
+pub(super) struct Linear {
+    /// in
+    pub inputs: usize,
+    /// out
+    pub outputs: usize,
+    /// [out, in]
+    pub weight: Vec<f32>,
+    /// [out]
+    pub bias: Option<Vec<f32>>,
+    /// The projections, in the order of their outputs.
+    pub parts: Vec<Part>,
+}
+
+/// One projection of a [`Linear`].
+pub(super) struct Part {
+    /// As the checkpoint names it, without `.weight`.
+    pub name: String,
+    /// Its outputs.
+    pub columns: Range<usize>,
+}
+
+/// The adapted projections of one [`Linear`]; none where there is no adapter.
+#[derive(Clone, Copy)]
+pub(super) struct Adapted<'a> {
+    pub values: &'a [f32],
+    pub rank: usize,
+    pub scale: f32,
+    pub places: &'a [Place],
+}
+
+impl<'a> Adapted<'a> {
+    /// No adapter.
+    pub const NONE: Adapted<'static> = Adapted { values: &[], rank: 0, scale: 0.0, places: &[] };
+
+    /// The places of one linear layer.
+    pub fn new(lora: &'a Lora, places: &'a [Place]) -> Self {
+        Self { values: &lora.values, rank: lora.rank, scale: lora.alpha / lora.rank as f32, places }
+    }
+
+    /// Columns of x · Aᵀ over all places.
+    pub fn thin(&self) -> usize {
+        self.rank * self.places.len()
+    }
+
+    fn a(&self, place: &Place, inputs: usize) -> Mat<'a> {
+        Mat::new(&self.values[place.a.clone()], self.rank, inputs)
+    }
+
+    fn b(&self, place: &Place) -> Mat<'a> {
+        Mat::new(&self.values[place.b.clone()], place.columns.len(), self.rank)
+    }
+}
+
+impl Linear {
+    /// y [T, out] from x [T, in], or y + that where `add`; `thin` keeps x · Aᵀ of each place, [T, places · R].
+    pub fn forward(&self, x: &[f32], lora: Adapted<'_>, thin: &mut Vec<f32>, y: &mut [f32], add: bool) {
+        let tokens = y.len() / self.outputs;
+        let input = Mat::new(x, tokens, self.inputs);
+        let weight = Mat::new(&self.weight, self.outputs, self.inputs);
+        matmul(MatMut::new(y, tokens, self.outputs), add, 1.0, input, weight.t(), Threads::All);
+        if let Some(bias) = &self.bias {
+            add_rows(y, bias);
+        }
+        self.thin(x, tokens, lora, thin);
+        for (n, place) in lora.places.iter().enumerate() {
+            let out = MatMut::strided(&mut y[place.columns.start..], tokens, place.columns.len(), self.outputs);
+            let thin = Mat::strided(&thin[n * lora.rank..], tokens, lora.rank, lora.thin());
+            matmul(out, true, lora.scale, thin, lora.b(place).t(), Threads::All);
+        }
+    }
+
+    /// x · Aᵀ of each place.
+    pub fn thin(&self, x: &[f32], tokens: usize, lora: Adapted<'_>, thin: &mut Vec<f32>) {
+        thin.resize(tokens * lora.thin(), 0.0);
+        let x = Mat::new(x, tokens, self.inputs);
+        for (n, place) in lora.places.iter().enumerate() {
+            let out = MatMut::strided(&mut thin[n * lora.rank..], tokens, lora.rank, lora.thin());
+            matmul(out, false, 1.0, x, lora.a(place, self.inputs).t(), Threads::All);
+        }
+    }
+
+    /// Adds the gradients of A and B to `grad`, and gives that of x in `dx` where it is wanted.
+    ///
+    /// `x` and `thin` are what the forward had; `spare` is a buffer.
+    #[allow(clippy::too_many_arguments)] // all of the operation's data
+    pub fn backward(
+        &self,
+        x: &[f32],
+        thin: &[f32],
+        dy: &[f32],
+        lora: Adapted<'_>,
+        spare: &mut Vec<f32>,
+        grad: &mut [f32],
+        mut dx: Option<&mut [f32]>,
+    ) {
+        let (tokens, rank) = (dy.len() / self.outputs, lora.rank);
+        if let Some(dx) = dx.as_deref_mut() {
+            let weight = Mat::new(&self.weight, self.outputs, self.inputs);
+            let dy = Mat::new(dy, tokens, self.outputs);
+            matmul(MatMut::new(dx, tokens, self.inputs), false, 1.0, dy, weight, Threads::All);
+        }
+        spare.resize(tokens * rank, 0.0);
+        for (n, place) in lora.places.iter().enumerate() {
+            let outputs = place.columns.len();
+            let dy = Mat::strided(&dy[place.columns.start..], tokens, outputs, self.outputs);
+            let thin = Mat::strided(&thin[n * rank..], tokens, rank, lora.thin());
+            let db = MatMut::new(&mut grad[place.b.clone()], outputs, rank);
+            matmul(db, true, lora.scale, dy.t(), thin, Threads::All);
+            matmul(MatMut::new(spare, tokens, rank), false, lora.scale, dy, lora.b(place), Threads::All);
+            let dthin = Mat::new(spare, tokens, rank);
+            let da = MatMut::new(&mut grad[place.a.clone()], rank, self.inputs);
+            matmul(da, true, 1.0, dthin.t(), Mat::new(x, tokens, self.inputs), Threads::All);
+            if let Some(dx) = dx.as_deref_mut() {
+                let a = lora.a(place, self.inputs);
+                matmul(MatMut::new(dx, tokens, self.inputs), true, 1.0, dthin, a, Threads::All);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where the trainable matrices lie, how they begin, and which linear layer each belongs to.
+
+use super::weights::Layer;
+use super::{Lora, LoraModule, Model};
+use crate::error::{Code, Error, Result};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// One adapted projection, seen from its linear layer.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its outputs among those of the linear layer.
+    pub columns: Range<usize>,
+    /// A in the flat values.
+    pub a: Range<usize>,
+    /// B in the flat values.
+    pub b: Range<usize>,
+}
+
+/// The places of a block's four linear layers.
+pub(super) type LayerPlaces = [Vec<Place>; 4];
+
+impl Model {
+    /// Room for matrices of `rank` on the projections that `targets` names (`q_proj`, …), all zero.
+    ///
+    /// # Errors
+    /// `BadInput` for a target that the network does not have, with the nearest.
+    pub fn lora(&self, rank: usize, alpha: f32, targets: &[String]) -> Result<Lora> {
+        let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+        let parts =
+            || self.weights.layers.iter().flat_map(Layer::linears).flat_map(|l| l.parts.iter().map(move |p| (l, p)));
+        if let Some(target) = targets.iter().find(|t| !parts().any(|(_, p)| last(&p.name) == **t)) {
+            let known: Vec<String> = parts().map(|(_, p)| last(&p.name)).collect();
+            let error = Error::new(Code::BadInput, format!("the base has no projection of this name: {target}"));
+            return Err(match crate::data::nearest(target, known.iter().map(String::as_str)) {
+                Some(near) => error.with_hint(format!("the nearest name is {near}")),
+                None => error,
+            });
+        }
+        let (mut modules, mut end) = (Vec::new(), 0);
+        for (linear, part) in parts().filter(|(_, p)| targets.contains(&last(&p.name))) {
+            let (inputs, outputs) = (linear.inputs, part.columns.len());
+            let a = end..end + rank * inputs;
+            let b = a.end..a.end + outputs * rank;
+            end = b.end;
+            modules.push(LoraModule { name: part.name.clone(), inputs, outputs, a, b });
+        }
+        Ok(Lora { rank, alpha, modules, values: vec![0.0; end] })
+    }
+
+    /// Whether every module of an adapter is one of this network, of its shape.
+    ///
+    /// # Errors
+    /// `BadInput` with the module; the other methods panic on such an adapter.
+    pub fn accepts_lora(&self, lora: &Lora) -> Result<()> {
+        let mut known = BTreeMap::new();
+        for linear in self.weights.layers.iter().flat_map(Layer::linears) {
+            known.extend(linear.parts.iter().map(|p| (p.name.as_str(), (linear.inputs, p.columns.len()))));
+        }
+        for module in &lora.modules {
+            let shape = (module.inputs, module.outputs);
+            let wrong = |what: String| Error::new(Code::BadInput, format!("the adapter's {}: {what}", module.name));
+            match known.remove(module.name.as_str()) {
+                None => return Err(wrong("not a projection of this base, or named twice".into())),
+                Some(wanted) if wanted != shape => {
+                    return Err(wrong(format!("{shape:?} (in, out), the base has {wanted:?}")));
+                }
+                Some(_) => {}
+            }
+            let sized = |r: &Range<usize>, n: usize| r.len() == n * lora.rank && r.end <= lora.values.len();
+            if lora.rank == 0 || !sized(&module.a, module.inputs) || !sized(&module.b, module.outputs) {
+                return Err(wrong(format!("matrices that are not of rank {}", lora.rank)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The adapted projections of every block.
+    pub(super) fn places(&self, lora: &Lora) -> Vec<LayerPlaces> {
+        let by_name: BTreeMap<&str, &LoraModule> = lora.modules.iter().map(|m| (m.name.as_str(), m)).collect();
+        let places: Vec<LayerPlaces> = self
+            .weights
+            .layers
+            .iter()
+            .map(|layer| {
+                layer.linears().map(|linear| {
+                    let place = |part: &super::linear::Part| {
+                        let module = by_name.get(part.name.as_str())?;
+                        Some(Place { columns: part.columns.clone(), a: module.a.clone(), b: module.b.clone() })
+                    };
+                    linear.parts.iter().filter_map(place).collect()
+                })
+            })
+            .collect();
+        let found: usize = places.iter().flatten().map(Vec::len).sum();
+        assert_eq!(found, lora.modules.len(), "an adapter that `accepts_lora` refuses");
+        places
+    }
+}
+
+/// One module's matrices, as an adapter file has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrices<'a> {
+    /// As the checkpoint names the projection, without `.weight`.
+    pub name: &'a str,
+    /// in
+    pub inputs: usize,
+    /// out
+    pub outputs: usize,
+    /// [R, in]
+    pub a: &'a [f32],
+    /// [out, R]
+    pub b: &'a [f32],
+}
+
+impl Lora {
+    /// The matrices of an adapter, one after the other; [`Model::accepts_lora`] says whether they fit a base.
+    pub fn of<'a>(rank: usize, alpha: f32, modules: impl IntoIterator<Item = Matrices<'a>>) -> Self {
+        let mut lora = Self { rank, alpha, modules: Vec::new(), values: Vec::new() };
+        for m in modules {
+            let a = lora.append(m.a);
+            let b = lora.append(m.b);
+            lora.modules.push(LoraModule { name: m.name.to_owned(), inputs: m.inputs, outputs: m.outputs, a, b });
+        }
+        lora
+    }
+
+    fn append(&mut self, values: &[f32]) -> Range<usize> {
+        let start = self.values.len();
+        self.values.extend_from_slice(values);
+        start..self.values.len()
+    }
+
+    /// The beginning of a training: A uniform in ±1/√in (Kaiming with a = √5, as PEFT has it), B zero.
+    ///
+    /// `uniform` gives numbers in [0, 1); they are used module by module, A row by row.
+    pub fn begin(&mut self, uniform: &mut dyn FnMut() -> f32) {
+        for module in &self.modules {
+            let bound = 1.0 / (module.inputs as f32).sqrt();
+            self.values[module.a.clone()].fill_with(|| bound * (2.0 * uniform() - 1.0));
+            self.values[module.b.clone()].fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a training step will hold, before it starts: a closed formula of the sizes, for the planner.
+
+use super::{Keep, Shape};
+use crate::kernels::{AttentionGrad, CrossEntropy};
+
+/// Bytes that a training holds at its peak, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// The frozen weights, f32.
+    pub weights: usize,
+    /// The adapter's values, gradient and the optimiser's two means.
+    pub adapter: usize,
+    /// What the forward keeps for the backward.
+    pub kept: usize,
+    /// Buffers that all blocks share, and the head's.
+    pub shared: usize,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(self) -> usize {
+        self.weights + self.adapter + self.kept + self.shared
+    }
+}
+
+const F32: usize = 4;
+
+impl Shape {
+    /// For steps of `tokens` tokens and an adapter of `values` numbers and `rank` on every projection.
+    ///
+    /// Left out: the program itself, file pages of the mapped base, and the multiply's packing (some MiB a thread).
+    pub fn memory(&self, tokens: usize, rank: usize, values: usize, keep: Keep) -> Memory {
+        let per_block = self.kept_per_token(rank) * tokens * F32;
+        let inputs = tokens * self.hidden * (self.layers + 1) * F32;
+        let blocks = match keep {
+            Keep::All => self.layers,
+            Keep::Inputs => 1,
+        };
+        Memory {
+            weights: self.weight_count() * F32,
+            adapter: 4 * values * F32,
+            kept: blocks * per_block + inputs,
+            shared: self.shared_per_token(rank) * tokens * F32
+                + AttentionGrad::bytes(tokens, self.heads)
+                + CrossEntropy::bytes(tokens, self.vocab),
+        }
+    }
+
+    fn weight_count(&self) -> usize {
+        let (out, stride) = (self.heads.query * self.heads.dim, self.heads.stride());
+        let block = self.hidden * (stride + out + 3 * self.ffn + 2);
+        let embeddings = if self.tied { 1 } else { 2 };
+        self.layers * block + self.hidden + embeddings * self.vocab * self.hidden
+    }
+
+    /// rstd₁, qkv, out, lse, h, rstd₂, gu and x · Aᵀ of seven projections.
+    fn kept_per_token(&self, rank: usize) -> usize {
+        let out = self.heads.query * self.heads.dim;
+        2 + self.heads.stride() + out + self.heads.query + self.hidden + 2 * self.ffn + 7 * rank
+    }
+
+    /// n, act, their gradients, those of gu, out, qkv, x · Aᵀ and the residual stream; four rows of the head.
+    fn shared_per_token(&self, rank: usize) -> usize {
+        let out = self.heads.query * self.heads.dim;
+        (3 + 4) * self.hidden + 4 * self.ffn + out + self.heads.stride() + rank + 4
+    }
+}

@@ -1,0 +1,239 @@
+//! A training step's arithmetic: embedding, blocks, fused head and cross entropy, and all the way back.
+
+use super::block::{Block, Kept, Shared};
+use super::linear::Adapted;
+use super::lora::LayerPlaces;
+use super::{Batch, Lora, Model};
+use crate::kernels::{
+    CrossEntropy, Mat, MatMut, Rope, Threads, linear_cross_entropy, matmul, rms_norm, rms_norm_backward,
+};
+use rayon::prelude::*;
+
+/// What the forward of a training step keeps for the backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All that it needs: fastest.
+    All,
+    /// Each block's input; the rest is made again, block by block: about a third more work, a fraction of the memory.
+    Inputs,
+}
+
+/// Buffers of one model that live from step to step: a step of known size allocates next to nothing.
+pub struct Workspace {
+    keep: Keep,
+    rope: Rope,
+    positions: Vec<usize>,
+    /// [T, C] the input of each block, and the output of the last; two that alternate where nothing is kept.
+    inputs: Vec<Vec<f32>>,
+    /// One a block, or one for all.
+    kept: Vec<Kept>,
+    shared: Shared,
+    /// [T, C] the gradient that runs down the residual stream
+    d: Vec<f32>,
+    head: Head,
+}
+
+/// The rows that bear loss, [N, C] each.
+#[derive(Default)]
+struct Head {
+    rows: Vec<usize>,
+    targets: Vec<u32>,
+    x: Vec<f32>,
+    n: Vec<f32>,
+    rstd: Vec<f32>,
+    dn: Vec<f32>,
+    dx: Vec<f32>,
+    loss: CrossEntropy,
+}
+
+impl Model {
+    /// Buffers for steps of this model.
+    pub fn workspace(&self, keep: Keep) -> Workspace {
+        Workspace {
+            keep,
+            rope: self.shape.rope(),
+            positions: Vec::new(),
+            inputs: Vec::new(),
+            kept: Vec::new(),
+            shared: Shared::default(),
+            d: Vec::new(),
+            head: Head::default(),
+        }
+    }
+
+    /// Adds d(Σ token losses)/d(values) to `grad` and returns Σ token losses (natural logarithm).
+    ///
+    /// # Panics
+    /// On a batch or an adapter that [`Model::accepts`] or [`Model::accepts_lora`] refuses, or a `grad` of another
+    /// length than the values.
+    pub fn train_step(&self, lora: &Lora, batch: &Batch, grad: &mut [f32], work: &mut Workspace) -> f64 {
+        assert_eq!(grad.len(), lora.values.len(), "gradient and values differ in length");
+        let places = self.places(lora);
+        let Some(lowest) = places.iter().position(|layer| layer.iter().any(|p| !p.is_empty())) else {
+            return self.loss(Some(lora), batch, work);
+        };
+        self.forward(Some((lora, &places)), batch, work, true);
+        let loss = self.head(batch, work, true);
+        work.head.scatter(&mut work.d, batch.tokens.len() * self.shape.hidden);
+        let Workspace { keep, rope, positions, inputs, kept, shared, d, .. } = work;
+        for layer in (lowest..self.shape.layers).rev() {
+            let block = self.block(layer, Some((lora, &places)), rope, positions, batch);
+            let x = &inputs[layer];
+            let kept = match keep {
+                Keep::All => &mut kept[layer],
+                Keep::Inputs => {
+                    block.forward_again(x, &mut kept[0], shared);
+                    &mut kept[0]
+                }
+            };
+            block.backward(x, kept, shared, d, grad, layer == lowest);
+        }
+        loss
+    }
+
+    /// Σ token losses (natural logarithm), with an adapter or without.
+    ///
+    /// # Panics
+    /// As [`Model::train_step`].
+    pub fn loss(&self, lora: Option<&Lora>, batch: &Batch, work: &mut Workspace) -> f64 {
+        let places = lora.map(|lora| (lora, self.places(lora)));
+        self.forward(places.as_ref().map(|(l, p)| (*l, &p[..])), batch, work, false);
+        self.head(batch, work, false)
+    }
+
+    /// The logits of every position, [T, V]: for comparisons; training and losses never hold them.
+    ///
+    /// # Panics
+    /// As [`Model::train_step`].
+    pub fn logits(&self, lora: Option<&Lora>, batch: &Batch) -> Vec<f32> {
+        let mut work = self.workspace(Keep::Inputs);
+        let places = lora.map(|lora| (lora, self.places(lora)));
+        self.forward(places.as_ref().map(|(l, p)| (*l, &p[..])), batch, &mut work, false);
+        self.logits_of(work.inputs.last().map_or(&[], |x| x))
+    }
+
+    /// [N, V] from rows x [N, C] of the last block's output.
+    pub(super) fn logits_of(&self, x: &[f32]) -> Vec<f32> {
+        let (hidden, vocab) = (self.shape.hidden, self.shape.vocab);
+        let rows = x.len() / hidden;
+        let (mut n, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows]);
+        rms_norm(x, &self.weights.norm, self.shape.eps, &mut n, &mut rstd);
+        let mut logits = vec![0.0; rows * vocab];
+        let head = Mat::new(self.weights.head(), vocab, hidden);
+        matmul(MatMut::new(&mut logits, rows, vocab), false, 1.0, Mat::new(&n, rows, hidden), head.t(), Threads::All);
+        logits
+    }
+
+    /// The embeddings of `tokens`, [T, C].
+    pub(super) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
+        let hidden = self.shape.hidden;
+        x.resize(tokens.len() * hidden, 0.0);
+        for (row, id) in x.chunks_mut(hidden).zip(tokens) {
+            row.copy_from_slice(&self.weights.embedding[*id as usize * hidden..][..hidden]);
+        }
+    }
+
+    fn block<'a>(
+        &'a self,
+        layer: usize,
+        adapter: Option<(&'a Lora, &'a [LayerPlaces])>,
+        rope: &'a Rope,
+        positions: &'a [usize],
+        batch: &'a Batch,
+    ) -> Block<'a> {
+        Block {
+            layer: &self.weights.layers[layer],
+            shape: &self.shape,
+            lora: adapted(adapter, layer),
+            rope,
+            positions,
+            bounds: &batch.bounds,
+        }
+    }
+
+    /// Runs the blocks; the last block's output is the last of `work.inputs`.
+    fn forward(&self, adapter: Option<(&Lora, &[LayerPlaces])>, batch: &Batch, work: &mut Workspace, train: bool) {
+        let layers = self.shape.layers;
+        let size = batch.tokens.len() * self.shape.hidden;
+        let all = train && work.keep == Keep::All;
+        work.place(batch);
+        let Workspace { rope, positions, inputs, kept, shared, .. } = work;
+        inputs.resize_with(if train { layers + 1 } else { 2 }, Vec::new);
+        inputs.iter_mut().for_each(|x| x.resize(size, 0.0));
+        kept.resize_with(if all { layers } else { 1 }, Kept::default);
+        self.embed(&batch.tokens, &mut inputs[0]);
+        for layer in 0..layers {
+            let block = self.block(layer, adapter, rope, positions, batch);
+            let (x, y) = inputs.split_at_mut(if train { layer + 1 } else { 1 });
+            block.forward(&x[x.len() - 1], &mut kept[if all { layer } else { 0 }], shared, &mut y[0]);
+            if !train {
+                inputs.swap(0, 1);
+            }
+        }
+        if !train {
+            inputs.swap(0, 1);
+        }
+    }
+
+    /// Σ losses over the rows that bear loss; with `gradient`, `work.head.dx` has theirs.
+    fn head(&self, batch: &Batch, work: &mut Workspace, gradient: bool) -> f64 {
+        let Workspace { inputs, head, .. } = work;
+        let x = inputs.last().map_or(&[][..], |x| x);
+        head.gather(x, batch, self.shape.hidden);
+        let (vocab, norm) = (self.shape.vocab, &self.weights.norm);
+        rms_norm(&head.x, norm, self.shape.eps, &mut head.n, &mut head.rstd);
+        let dn = gradient.then_some(&mut head.dn[..]);
+        let loss = linear_cross_entropy(&head.n, self.weights.head(), vocab, &head.targets, dn, &mut head.loss);
+        if gradient {
+            head.dx.fill(0.0);
+            rms_norm_backward(&head.x, norm, &head.rstd, &mut head.dn, &mut head.dx);
+        }
+        loss
+    }
+}
+
+/// The adapter of a block's four linear layers.
+pub(super) fn adapted<'a>(adapter: Option<(&'a Lora, &'a [LayerPlaces])>, layer: usize) -> [Adapted<'a>; 4] {
+    match adapter {
+        None => [Adapted::NONE; 4],
+        Some((lora, places)) => std::array::from_fn(|n| Adapted::new(lora, &places[layer][n])),
+    }
+}
+
+impl Workspace {
+    /// Positions that restart at each document.
+    fn place(&mut self, batch: &Batch) {
+        self.positions.clear();
+        for document in batch.bounds.windows(2) {
+            self.positions.extend(0..document[1] - document[0]);
+            self.rope.reach(document[1] - document[0]);
+        }
+    }
+}
+
+impl Head {
+    fn gather(&mut self, x: &[f32], batch: &Batch, hidden: usize) {
+        self.rows.clear();
+        self.rows.extend((0..batch.loss.len()).filter(|i| batch.loss[*i]));
+        self.targets.clear();
+        self.targets.extend(self.rows.iter().map(|i| batch.targets[*i]));
+        let size = self.rows.len() * hidden;
+        for buffer in [&mut self.x, &mut self.n, &mut self.dn, &mut self.dx] {
+            buffer.resize(size, 0.0);
+        }
+        self.rstd.resize(self.rows.len(), 0.0);
+        self.x.par_chunks_mut(hidden).zip(&self.rows).for_each(|(to, row)| {
+            to.copy_from_slice(&x[row * hidden..][..hidden]);
+        });
+    }
+
+    /// The gradients of the rows back to where they were; zero elsewhere.
+    fn scatter(&self, d: &mut Vec<f32>, size: usize) {
+        d.clear();
+        d.resize(size, 0.0);
+        let hidden = self.dx.len() / self.rows.len().max(1);
+        for (from, row) in self.dx.chunks(hidden.max(1)).zip(&self.rows) {
+            d[row * hidden..][..hidden].copy_from_slice(from);
+        }
+    }
+}

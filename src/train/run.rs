@@ -1,0 +1,435 @@
+//! The loop: plan → data → model → first matrices → steps with accumulation → checkpoint or Ctrl-C → evaluation →
+//! adapter folder, record, curve.
+
+use super::batch::{batch, loss_tokens};
+use super::checkpoint::{Counters, State};
+use super::material::{Counts, Material};
+use super::optim::{Optimiser, mean_and_clip};
+use super::plan::{Identity, Plan};
+use super::template::Document;
+use super::{Schedule, curve, eval, lora, machine, memory};
+use crate::adapter::{self, HeldOut, RunRecord, StepLoss, TENSOR_FILE};
+use crate::base::Base;
+use crate::base::family::Family;
+use crate::digest::Sha256;
+use crate::error::{AtPath, Code, Error, Result};
+use crate::model::{Keep, Lora, Model, Workspace};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Where the adapter, its record and its curve go, inside the plan's folder.
+pub const ADAPTER_FOLDER: &str = "adapter";
+
+/// What a run has to say while it goes.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The data were read.
+    Data(Counts),
+    /// The memory that the run will take, and what there is.
+    Memory(memory::Forecast),
+    /// The first step of this session comes next.
+    Begin {
+        /// Steps that an earlier session did.
+        done: u64,
+        /// Steps of the whole run.
+        steps: u64,
+    },
+    /// A step was done.
+    Step(Step),
+    /// The held-out loss was taken after this many steps.
+    HeldOut {
+        /// Steps done.
+        step: u64,
+        /// Mean over the held-out loss tokens.
+        loss: f64,
+    },
+    /// A question was answered.
+    Asked {
+        /// Questions answered in this round.
+        done: u64,
+        /// Questions of this round.
+        questions: u64,
+        /// Of those answered, as wanted.
+        matched: u64,
+    },
+    /// The state is on disk.
+    Saved {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// One optimiser step.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Counted from 1.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Mean over the step's loss tokens, in nats.
+    pub loss: f64,
+    /// Tokens of the step.
+    pub tokens: u64,
+    /// Of these, tokens that bore loss.
+    pub loss_tokens: u64,
+    /// Its wall time.
+    pub seconds: f64,
+    /// Learning rate.
+    pub rate: f64,
+    /// Norm of the gradient before clipping.
+    pub norm: f64,
+}
+
+/// What a run made.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The PEFT folder, with `run.json` and `loss.svg`.
+    pub folder: PathBuf,
+    /// Its provenance.
+    pub record: RunRecord,
+}
+
+/// Trains an adapter. `stop` asks it to save its state and end with [`Code::Interrupted`]; run again with the same
+/// plan, it goes on from there.
+pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<Trained> {
+    let identity = plan.identity(base)?;
+    let saved = State::load(&plan.folder, &identity)?;
+    let material = Material::gather(base, plan)?;
+    observe(Event::Data(material.counts));
+    if material.rows.is_empty() {
+        return Err(nothing_to_learn(plan));
+    }
+    let targets = targets(base, plan)?;
+    let memory = memory::forecast(base, plan, &targets)?;
+    observe(Event::Memory(memory));
+    let model = Model::load(base)?;
+    let first = first_lora(&model, plan, &targets)?;
+
+    let mut run = Run::begin(plan, &identity, &material, &model, memory.keep, first, saved)?;
+    run.measure_before(observe, stop)?;
+    observe(Event::Begin { done: run.counters.step, steps: run.steps });
+    while run.counters.step < run.steps {
+        let Some(step) = run.step(stop)? else {
+            return Err(run.save_and_stop(observe)?);
+        };
+        observe(Event::Step(step));
+        if run.counters.step % plan.checkpoint_every == 0 || run.counters.step == run.steps {
+            run.measure_loss(observe);
+            run.save(observe)?;
+        }
+    }
+    let after = run.measure(Some(&run.lora), observe, stop)?;
+    run.finish(base, after)
+}
+
+/// Forgets what an interrupted run left, so that the next one begins anew.
+pub fn forget(plan: &Plan) -> Result<()> {
+    State::remove(&plan.folder)
+}
+
+/// The record of an adapter that this very plan made, if it stands whole in the plan's folder.
+pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
+    let folder = plan.folder.join(ADAPTER_FOLDER);
+    let Some(record) = RunRecord::read(&folder)? else {
+        return Ok(None);
+    };
+    let tensors = folder.join(TENSOR_FILE);
+    let whole = tensors.is_file() && record.adapter == Sha256::of_file(&tensors)?;
+    Ok((whole && record.plan == plan.identity(base)?.digest()).then_some(Trained { folder, record }))
+}
+
+fn targets(base: &Base, plan: &Plan) -> Result<Vec<String>> {
+    match plan.targets.as_slice() {
+        [all] if all == "all-linear" => Ok(Family::of(&base.config)?.projections.targets().map(String::from).to_vec()),
+        named => Ok(named.to_vec()),
+    }
+}
+
+fn first_lora(model: &Model, plan: &Plan, targets: &[String]) -> Result<Lora> {
+    let Some(folder) = &plan.init else {
+        return lora::fresh(model, plan.rank, plan.alpha, targets, plan.seed);
+    };
+    let adapter = adapter::read(folder)?;
+    let (rank, alpha) = (adapter.recipe.rank, adapter.recipe.plain_alpha());
+    if rank != plan.rank || alpha != plan.alpha {
+        return Err(Error::input(folder, format!("this adapter has rank {rank} and alpha {alpha}"))
+            .with_hint(format!("set train.rank = {rank} and train.alpha = {alpha} to go on from it")));
+    }
+    lora::from_adapter(model, &adapter)
+}
+
+fn nothing_to_learn(plan: &Plan) -> Error {
+    let message = format!("no sample has anything to learn within {} tokens", plan.sequence);
+    Error::new(Code::BadInput, message).with_hint("raise train.sequence, so that prompts and answers fit")
+}
+
+/// A run in progress.
+struct Run<'a> {
+    plan: &'a Plan,
+    identity: &'a Identity,
+    material: &'a Material,
+    model: &'a Model,
+    workspace: Workspace,
+    schedule: Schedule,
+    steps: u64,
+    lora: Lora,
+    gradient: Vec<f32>,
+    optimiser: Optimiser,
+    losses: Vec<StepLoss>,
+    counters: Counters,
+    clock: Clock,
+}
+
+impl<'a> Run<'a> {
+    fn begin(
+        plan: &'a Plan,
+        identity: &'a Identity,
+        material: &'a Material,
+        model: &'a Model,
+        keep: Keep,
+        mut lora: Lora,
+        saved: Option<State>,
+    ) -> Result<Self> {
+        let steps = material.rows.wanted(plan).div_ceil(plan.batch as u64);
+        let mut optimiser = Optimiser::new(lora.values.len(), plan.weight_decay);
+        let (losses, counters) = match saved {
+            None => (Vec::new(), Counters::begin()),
+            Some(saved) if saved.values.len() == lora.values.len() => {
+                lora.values = saved.values;
+                (optimiser.first, optimiser.second) = (saved.first, saved.second);
+                (saved.losses, saved.counters)
+            }
+            Some(_) => {
+                return Err(Error::input(&plan.folder, "the checkpoint is of another adapter")
+                    .with_hint("`--fresh` begins the training anew"));
+            }
+        };
+        Ok(Self {
+            plan,
+            identity,
+            material,
+            model,
+            workspace: model.workspace(keep),
+            schedule: Schedule::new(plan.learning_rate, plan.warmup, steps),
+            steps,
+            gradient: vec![0.0; lora.values.len()],
+            lora,
+            optimiser,
+            losses,
+            clock: Clock::start(&counters),
+            counters,
+        })
+    }
+
+    /// One optimiser step; `None` when it was asked to stop, with nothing changed.
+    ///
+    /// The gradient is of the sum of all token losses of the step, divided once by their number: how many rows go
+    /// through the network at a time changes nothing about its meaning.
+    fn step(&mut self, stop: &AtomicBool) -> Result<Option<Step>> {
+        let begun = Instant::now();
+        let (from, step) = (self.counters.rows, self.counters.step + 1);
+        let to = (from + self.plan.batch as u64).min(self.material.rows.wanted(self.plan));
+        let rows = self.material.rows.take(from, to);
+        self.gradient.fill(0.0);
+        let (mut sum, mut tokens, mut bearing) = (0.0, 0, 0);
+        for rows in rows.chunks(self.plan.micro_batch()) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let batch = batch(rows.iter().flatten().copied());
+            self.model.accepts(&batch)?;
+            let loss = self.model.train_step(&self.lora, &batch, &mut self.gradient, &mut self.workspace);
+            if !loss.is_finite() {
+                return Err(self.diverged(step, rows.iter().flatten().copied()));
+            }
+            sum += loss;
+            tokens += batch.tokens.len() as u64;
+            bearing += loss_tokens(&batch);
+        }
+        let (scale, norm) = mean_and_clip(&self.gradient, bearing, self.plan.clip);
+        if !norm.is_finite() {
+            return Err(self.diverged(step, rows.iter().flatten().copied()));
+        }
+        let rate = self.schedule.rate(step - 1);
+        self.optimiser.step(step, rate, &mut self.lora.values, &self.gradient, scale);
+
+        let loss = sum / bearing as f64;
+        self.losses.push(StepLoss { step, loss, held_out: None });
+        (self.counters.step, self.counters.rows) = (step, to);
+        self.counters.tokens += tokens;
+        self.counters.loss_tokens += bearing;
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(Some(Step { step, steps: self.steps, loss, tokens, loss_tokens: bearing, seconds, rate, norm }))
+    }
+
+    /// Names the sample that a loss of no number comes from, or all those it may come from.
+    fn diverged<'d>(&mut self, step: u64, documents: impl Iterator<Item = &'d Document>) -> Error {
+        let documents: Vec<&Document> = documents.collect();
+        let mut finite = |d: &Document| self.model.loss(Some(&self.lora), &batch([d]), &mut self.workspace).is_finite();
+        let culprit = documents.iter().copied().find(|d| !finite(d));
+        let places = match culprit {
+            Some(document) => document.place.to_string(),
+            None => documents.iter().map(|d| d.place.to_string()).collect::<Vec<_>>().join(", "),
+        };
+        Error::new(Code::Diverged, format!("step {step}: the loss or its gradient is no finite number at {places}"))
+            .with_hint("lower train.learning-rate, or look at that sample; the last checkpoint is kept")
+    }
+
+    fn measure_before(&mut self, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<()> {
+        if self.counters.before.is_none() {
+            let before = self.measure(None, observe, stop)?;
+            self.counters.before = Some(before);
+        }
+        Ok(())
+    }
+
+    /// Loss and answers on what was held out, with an adapter or for the base alone.
+    fn measure(&self, lora: Option<&Lora>, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<HeldOut> {
+        let loss = self.held_out_loss(lora);
+        if let Some(loss) = loss {
+            observe(Event::HeldOut { step: self.counters.step, loss });
+        }
+        let questions = self.material.questions.len() as u64;
+        let (mut done, mut matched) = (0, 0);
+        if let Some(source) = &self.plan.questions {
+            let mut answered = |answer: &eval::Answer| {
+                done += 1;
+                matched += u64::from(answer.matched);
+                observe(Event::Asked { done, questions, matched });
+            };
+            let (renderer, asked) = (&self.material.renderer, &self.material.questions);
+            eval::ask(self.model, lora, renderer, asked, source.matching, stop, &mut answered)?;
+        }
+        Ok(HeldOut { loss, questions, matched })
+    }
+
+    fn held_out_loss(&self, lora: Option<&Lora>) -> Option<f64> {
+        let at_once = self.plan.micro_batch() * self.plan.sequence;
+        eval::loss(self.model, lora, &self.material.held_out, at_once)
+    }
+
+    fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
+        let loss = self.held_out_loss(Some(&self.lora));
+        if let (Some(last), Some(loss)) = (self.losses.last_mut(), loss) {
+            last.held_out = Some(loss);
+            observe(Event::HeldOut { step: self.counters.step, loss });
+        }
+    }
+
+    fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        self.clock.read(&mut self.counters);
+        let state = State {
+            values: self.lora.values.clone(),
+            first: self.optimiser.first.clone(),
+            second: self.optimiser.second.clone(),
+            losses: self.losses.clone(),
+            counters: self.counters.clone(),
+        };
+        private_folder(&self.plan.folder)?;
+        state.save(&self.plan.folder, self.identity)?;
+        observe(Event::Saved { step: self.counters.step });
+        Ok(())
+    }
+
+    fn save_and_stop(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Error> {
+        self.save(observe)?;
+        let (done, steps) = (self.counters.step, self.steps);
+        Ok(Error::new(Code::Interrupted, format!("stopped after step {done} of {steps}; the state is saved"))
+            .with_hint("run the same command again to go on from there"))
+    }
+
+    /// Adapter, curve, and last the record, whose digest says that the adapter beside it is whole.
+    fn finish(mut self, base: &Base, after: HeldOut) -> Result<Trained> {
+        self.clock.read(&mut self.counters);
+        let state_folder = &self.plan.folder;
+        let folder = state_folder.join(ADAPTER_FOLDER);
+        private_folder(&folder)?;
+        let adapter = lora::to_adapter(&self.lora, &self.plan.base_name);
+        adapter::write(&folder, &adapter)?;
+        curve::write(&folder, &self.plan.base_name, &self.losses)?;
+        let record = self.record(base, after, Sha256::of_file(&folder.join(TENSOR_FILE))?)?;
+        record.write(&folder)?;
+        State::remove(state_folder)?;
+        Ok(Trained { folder, record })
+    }
+
+    fn record(self, base: &Base, after: HeldOut, adapter: Sha256) -> Result<RunRecord> {
+        let (counts, counters) = (self.material.counts, self.counters);
+        Ok(RunRecord {
+            program: env!("CARGO_PKG_VERSION").into(),
+            plan: self.identity.digest(),
+            base: base.fingerprint()?,
+            adapter,
+            data: self.material.files.clone(),
+            seed: self.plan.seed,
+            steps: counters.step,
+            tokens: counters.tokens,
+            loss_tokens: counters.loss_tokens,
+            samples: counts.samples,
+            held_out_samples: counts.held_out,
+            duplicates: counts.duplicates,
+            truncated: counts.truncated,
+            losses: self.losses,
+            before: counters.before,
+            after: Some(after),
+            device: "cpu".into(),
+            machine: machine::features(),
+            threads: rayon::current_num_threads(),
+            wall_seconds: counters.wall_seconds,
+            cpu_seconds: counters.cpu_seconds,
+            peak_memory: machine::peak_memory(),
+            started: counters.started,
+            ended: Timestamp::now(),
+        })
+    }
+}
+
+impl Counters {
+    fn begin() -> Self {
+        Self {
+            step: 0,
+            rows: 0,
+            tokens: 0,
+            loss_tokens: 0,
+            wall_seconds: 0.0,
+            cpu_seconds: 0.0,
+            started: Timestamp::now(),
+            before: None,
+        }
+    }
+}
+
+/// Adds this session's time to the sessions' before it.
+struct Clock {
+    begun: Instant,
+    cpu_begun: f64,
+    wall_before: f64,
+    cpu_before: f64,
+}
+
+impl Clock {
+    fn start(counters: &Counters) -> Self {
+        Self {
+            begun: Instant::now(),
+            cpu_begun: machine::cpu_seconds(),
+            wall_before: counters.wall_seconds,
+            cpu_before: counters.cpu_seconds,
+        }
+    }
+
+    fn read(&self, counters: &mut Counters) {
+        counters.wall_seconds = self.wall_before + self.begun.elapsed().as_secs_f64();
+        counters.cpu_seconds = self.cpu_before + machine::cpu_seconds() - self.cpu_begun;
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+fn private_folder(folder: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).at(folder)
+}

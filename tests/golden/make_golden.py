@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Tiny Llama bases with what PyTorch and PEFT make of them: the golden files of tests/it/engine.rs.
+
+Use: make_golden.py [--venv DIR]     (DIR is made, with torch, transformers and peft, where it is not there yet)
+
+Two bases beside this script, weights random and in bf16: `untied` (grouped-query heads) and `tied` (head shared with
+the embedding, biases, Llama 3's banded rotary frequencies, a head width apart from hidden / heads). In each folder:
+  base/                 config.json, model.safetensors
+  adapter/              a PEFT adapter of rank 4 on all seven projections, A and B random
+  inputs.safetensors    input_ids, attention_mask, labels: two rows, the second padded on the right
+  expected.safetensors  base_logits, adapter_logits, base_loss, adapter_loss, grad.<adapter tensor>; f32
+  train.safetensors     init.<adapter tensor>: a fresh PEFT adapter; tokens [steps, rows, positions]; losses [steps]
+  train.json            the numbers of that training: AdamW, clipping, warm-up and cosine
+The loss is the mean over the labels that are not -100, shifted by one.
+"""
+import argparse, json, math, os, shutil, subprocess, sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2", "safetensors", "numpy"]
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+COMMON = dict(vocab_size=80, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+              intermediate_size=56, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+BASES = {
+    "untied": dict(tie_word_embeddings=False),
+    "tied": dict(tie_word_embeddings=True, attention_bias=True, mlp_bias=True, head_dim=10,
+                 rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                                      high_freq_factor=4.0, original_max_position_embeddings=16)),
+}
+TRAIN = dict(steps=10, rows=2, positions=16, rank=4, alpha=8, learning_rate=2e-2, betas=[0.9, 0.999], eps=1e-8,
+             weight_decay=0.01, max_grad_norm=1.0, warmup_steps=3)
+
+
+def inside(venv):
+    """runs this script again by the venv's python, which it makes first where it is missing"""
+    python = venv / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    os.execv(python, [python, __file__])
+
+
+def rate(step):
+    """the learning rate of step 0, 1, …: src/train/schedule.rs"""
+    warmup, steps = TRAIN["warmup_steps"], TRAIN["steps"]
+    if step < warmup:
+        return TRAIN["learning_rate"] * (step + 1) / (warmup + 1)
+    return TRAIN["learning_rate"] * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def make_base(folder, change, generator):
+    import torch, transformers
+    config = transformers.LlamaConfig(**{**COMMON, **change})
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    with torch.no_grad():
+        for name, p in sorted(dict(model.named_parameters()).items()):
+            x = torch.randn(p.shape, generator=generator)
+            if p.dim() == 1:
+                p.add_(0.1 * x)
+            else:
+                p.copy_(0.5 * x if "embed" in name else x / p.shape[1] ** 0.5)
+    model.tie_weights()
+    model.to(torch.bfloat16).save_pretrained(folder / "base")
+    (folder / "base/generation_config.json").unlink(missing_ok=True)
+
+
+def load(folder):
+    import torch, transformers
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder / "base", dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def adapted(model):
+    import peft
+    return peft.get_peft_model(model, peft.LoraConfig(r=TRAIN["rank"], lora_alpha=TRAIN["alpha"], lora_dropout=0.0,
+                                                      bias="none", target_modules=TARGETS, task_type="CAUSAL_LM"))
+
+
+def trainable(model):
+    return {k.replace(".default.weight", ".weight"): p for k, p in model.named_parameters() if p.requires_grad}
+
+
+def make_values(folder, generator):
+    import torch
+    from safetensors.torch import save_file
+    ids = torch.randint(3, COMMON["vocab_size"], (2, 12), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 8:] = 0
+    ids = ids * mask
+    labels = torch.where(mask == 1, ids, -100)
+    labels[0, :3] = -100
+    inputs = dict(input_ids=ids, attention_mask=mask, labels=labels)
+    model = load(folder)
+    with torch.no_grad():
+        plain = model(**inputs)
+    model = adapted(model)
+    with torch.no_grad():
+        for _, p in sorted(trainable(model).items()):
+            p.copy_(0.3 * torch.randn(p.shape, generator=generator) / p.shape[1] ** 0.5)
+    got = model(**inputs)
+    got.loss.backward()
+    model.save_pretrained(folder / "adapter")
+    (folder / "adapter/README.md").unlink(missing_ok=True)
+    config = json.load(open(folder / "adapter/adapter_config.json"))
+    config.update(base_model_name_or_path="base", target_modules=sorted(config["target_modules"]))
+    (folder / "adapter/adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    save_file(inputs, folder / "inputs.safetensors")
+    save_file({"base_logits": plain.logits.contiguous(), "adapter_logits": got.logits.detach().contiguous(),
+               "base_loss": plain.loss.reshape(1), "adapter_loss": got.loss.detach().reshape(1),
+               **{"grad." + k: p.grad.contiguous() for k, p in trainable(model).items()}}, folder / "expected.safetensors")
+
+
+def make_training(folder, generator):
+    import torch
+    from safetensors.torch import save_file
+    t = TRAIN
+    model = adapted(load(folder))
+    first = {"init." + k: p.detach().clone() for k, p in trainable(model).items()}
+    tokens = torch.randint(3, COMMON["vocab_size"], (3, t["rows"], t["positions"]), generator=generator)
+    tokens = tokens[torch.arange(t["steps"]) % 3].contiguous()  # three batches, again and again
+    optimizer = torch.optim.AdamW(trainable(model).values(), lr=t["learning_rate"], betas=t["betas"], eps=t["eps"],
+                                  weight_decay=t["weight_decay"])
+    losses = []
+    for step in range(t["steps"]):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step)
+        optimizer.zero_grad()
+        loss = model(input_ids=tokens[step], labels=tokens[step]).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable(model).values(), t["max_grad_norm"])
+        optimizer.step()
+        losses.append(loss.item())
+    save_file({**first, "tokens": tokens, "losses": torch.tensor(losses)}, folder / "train.safetensors")
+    (folder / "train.json").write_text(json.dumps({**t, "rates": [rate(s) for s in range(t["steps"])]}, indent=1) + "\n")
+    print(folder.name, "losses", " ".join(f"{x:.5f}" for x in losses))
+
+
+def main():
+    import torch, transformers
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    for n, (name, change) in enumerate(BASES.items()):
+        folder = HERE / name
+        shutil.rmtree(folder, ignore_errors=True)
+        torch.manual_seed(n)
+        generator = torch.Generator().manual_seed(17 + n)
+        make_base(folder, change, generator)
+        make_values(folder, generator)
+        make_training(folder, generator)
+    size = sum(f.stat().st_size for f in HERE.rglob("*") if f.is_file())
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}: {size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, help="a Python environment for PyTorch; made where it is missing")
+    venv = parser.parse_args().venv
+    inside(venv.resolve()) if venv else main()
