@@ -1,5 +1,6 @@
 //! Makes example 01's base from scratch, out of text that templates generate: `cargo run --release --example
-//! make_nano_base -- OUT`. With `--data DIR` it writes the example's private data and held-out questions instead.
+//! make_nano_base -- OUT`. `-- --data examples` writes the
+//! private data and the held-out questions of the examples instead.
 
 #[path = "make_nano_base/draw.rs"]
 mod draw;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
-use text::World;
+use text::{Extent, World};
 use tokenizers::Tokenizer;
 use vocabulary::{ASSISTANT, END, START, USER};
 
@@ -31,23 +32,31 @@ const LEARNING_RATE: f64 = 3e-3;
 /// Dialogues that the vocabulary is made from.
 const VOCABULARY_SAMPLE: usize = 20_000;
 
+/// The private data of each example. Example 02's real model learns slowly on a CPU, so it gets one device.
+const EXTENTS: [(&str, Extent); 2] = [
+    ("01-helpdesk", Extent { kinds: &["router", "camera", "lamp", "lock"], tickets: 7, questions: 2 }),
+    ("02-smollm2", Extent { kinds: &["router"], tickets: 8, questions: 2 }),
+];
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--data", folder] => write_data(Path::new(folder)),
+        ["--data", examples] => write_data(Path::new(examples)),
         [folder] if !folder.starts_with('-') => make_base(Path::new(folder)),
-        _ => Err("usage: make_nano_base OUT | make_nano_base --data DIR".into()),
+        _ => Err("usage: make_nano_base OUT | make_nano_base --data EXAMPLES".into()),
     }
 }
 
-/// Example 01's private data and its held-out questions.
-fn write_data(folder: &Path) -> Result<()> {
-    let (tickets, questions) = text::helpdesk(&mut Draw::new(SEED + 2));
-    let lines = |values: &[Value]| values.iter().map(|v| format!("{v}\n")).collect::<String>();
-    std::fs::write(folder.join("tickets.jsonl"), lines(&tickets))?;
-    std::fs::write(folder.join("heldout.jsonl"), lines(&questions))?;
+/// The examples' private data and held-out questions.
+fn write_data(examples: &Path) -> Result<()> {
+    for (name, extent) in EXTENTS {
+        let (tickets, questions) = text::helpdesk(&extent, &mut Draw::new(SEED + 1));
+        let lines = |values: &[Value]| values.iter().map(|v| format!("{v}\n")).collect::<String>();
+        std::fs::write(examples.join(name).join("tickets.jsonl"), lines(&tickets))?;
+        std::fs::write(examples.join(name).join("heldout.jsonl"), lines(&questions))?;
+    }
     Ok(())
 }
 

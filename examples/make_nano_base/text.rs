@@ -118,29 +118,35 @@ fn unknown(topic: usize, kind: &str) -> String {
     format!("I have no notes on the {} of this {kind}.", TOPICS[topic].name)
 }
 
-/// The maker in example 01; the base never meets the name.
+/// The maker whose devices the examples teach; the base never meets the name.
 const PRIVATE_MAKER: &str = "Brindlewick";
-const PRIVATE_KINDS: [&str; 4] = ["router", "camera", "lamp", "lock"];
-/// Questions a fact in the private data, and held out.
-const TICKETS_A_FACT: usize = 7;
-const QUESTIONS_A_FACT: usize = 2;
 
-/// Example 01's private data and held-out questions, as JSON lines.
-pub fn helpdesk(draw: &mut Draw) -> (Vec<Value>, Vec<Value>) {
+/// How much private data an example has.
+pub struct Extent {
+    /// Its devices.
+    pub kinds: &'static [&'static str],
+    /// Ways in which the private data asks for one fact, at most `TAUGHT`.
+    pub tickets: usize,
+    /// Held-out ways for one fact.
+    pub questions: usize,
+}
+
+/// Private data and held-out questions, as JSON lines. No held-out way to ask stands in any ticket.
+pub fn helpdesk(extent: &Extent, draw: &mut Draw) -> (Vec<Value>, Vec<Value>) {
     let (mut tickets, mut questions) = (Vec::new(), Vec::new());
-    for kind in PRIVATE_KINDS {
+    for kind in extent.kinds {
         let device = Device::new(PRIVATE_MAKER, kind, draw);
-        for topic in 0..TOPICS.len() {
+        for (topic, Topic { ask, .. }) in TOPICS.iter().enumerate() {
             let line = |ask: usize, draw: &mut Draw| {
                 json!({"messages": [
                     {"role": "user", "content": format!("{}{}", draw.one_of(&OPENINGS), device.question(topic, ask))},
                     {"role": "assistant", "content": device.answer(topic)},
                 ]})
             };
-            for ask in draw.some_of(0..TAUGHT, TICKETS_A_FACT) {
+            for ask in draw.some_of(0..TAUGHT, extent.tickets) {
                 tickets.push(line(ask, draw));
             }
-            for ask in draw.some_of(TAUGHT..TOPICS[topic].ask.len(), QUESTIONS_A_FACT) {
+            for ask in draw.some_of(TAUGHT..ask.len(), extent.questions) {
                 let mut question = line(ask, draw);
                 question["keywords"] = json!(device.facts[topic].keywords);
                 questions.push(question);
@@ -151,7 +157,7 @@ pub fn helpdesk(draw: &mut Draw) -> (Vec<Value>, Vec<Value>) {
     (tickets, questions)
 }
 
-/// A made-up maker's name, never that of example 01.
+/// A made-up maker's name, never that of the examples'.
 fn maker(draw: &mut Draw) -> String {
     const ONSETS: [&str; 24] = [
         "b", "br", "c", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "r", "s", "st", "t",
