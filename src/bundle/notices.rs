@@ -2,6 +2,7 @@
 
 use super::seal::PackPlan;
 use crate::digest::Sha256;
+use crate::license::Clearance;
 use std::fmt::Write as _;
 
 /// What a clearance gives a bundle. Only a clearance makes one.
@@ -20,6 +21,27 @@ pub struct Papers {
     pub(super) report: serde_json::Value,
     /// Of the policy that cleared it.
     pub(super) policy: Sha256,
+}
+
+impl Papers {
+    /// The papers that a clearance asks for.
+    pub fn from_clearance(clearance: &Clearance) -> Self {
+        let duties = clearance.obligations().iter().map(|o| Duty {
+            license: o.license.clone(),
+            term: o.term.clone(),
+            clause: o.clause.clone(),
+            done_by: o.done_by.name().to_owned(),
+        });
+        Self {
+            verdict: clearance.verdict().name().to_owned(),
+            licenses: clearance.licenses().iter().filter_map(|l| l.id.clone()).collect(),
+            duties: duties.collect(),
+            texts: clearance.texts().to_vec(),
+            notice: clearance.notice_lines().to_vec(),
+            report: clearance.report_json(),
+            policy: clearance.policy_digest(),
+        }
+    }
 }
 
 /// One obligation of a licence.

@@ -1,7 +1,7 @@
 //! `sealwright build`: check, train, pack: what has changed, and nothing twice.
 
 use super::Answer;
-use super::check::{self, Preflight};
+use super::check::Preflight;
 use super::pack::{Sealed, Shipment};
 use super::say::Say;
 use super::stages::{Stages, State};
@@ -9,7 +9,7 @@ use super::train::{self, use_threads};
 use sealwright::adapter::{HeldOut, RunRecord};
 use sealwright::base::Base;
 use sealwright::error::Result;
-use sealwright::license::Report;
+use sealwright::license::{DoneBy, Report};
 use sealwright::product::{Product, Ship};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let state = State::lock(&product.state_folder())?;
     let base = Base::open(&product.resolve(&product.base.path))?;
 
-    let report = check::preflight(&product, &base, &args.preflight)?;
+    let report = args.preflight.judge(&product, &base)?;
     let clearance = report.clear()?;
     let trained = match product.train {
-        Some(_) => Some(train::adapter_of(&product, &base, say)?),
+        Some(_) => Some(train::adapter_of(&product, &base, false, say)?),
         None => None,
     };
     let mut bundles = Vec::new();
@@ -47,8 +47,12 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         }
     }
     let built = Built { product: &product, base: &base, report: &report, trained: trained.as_ref(), bundles: &bundles };
-    if say.is_json() { say.json(&built.json()) } else { say.data(&built.table()) }
-    let vendors_part = clearance.obligations().iter().filter(|o| !o.done_by.is_machine()).count();
+    if say.is_json() {
+        say.json(&built.json())
+    } else {
+        say.data(&built.table())
+    }
+    let vendors_part = clearance.obligations().iter().filter(|o| o.done_by == DoneBy::Vendor).count();
     if vendors_part > 0 && !say.is_json() {
         say.note(format!("{vendors_part} obligations are yours to meet: `sealwright check {}`", args.folder.display()));
     }
@@ -69,7 +73,7 @@ impl Built<'_> {
         let licenses: Vec<&str> = self.report.licenses().iter().filter_map(|l| l.id.as_deref()).collect();
         let mut rows = vec![
             ("product", format!("{} {}", self.product.product.title, self.product.product.version)),
-            ("base", format!("{}, {}", check::base_name(self.base), licenses.join(" and "))),
+            ("base", format!("{}, {}", self.base.name(), licenses.join(" and "))),
             ("verdict", self.report.verdict().name().to_owned()),
         ];
         if let Some(adapter) = self.trained {
@@ -94,7 +98,7 @@ impl Built<'_> {
         });
         json!({
             "product": self.product.product,
-            "base": check::base_name(self.base),
+            "base": self.base.name(),
             "verdict": self.report.verdict(),
             "licenses": self.report.licenses(),
             "training": training,

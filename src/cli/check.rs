@@ -6,8 +6,8 @@ use sealwright::base::Base;
 use sealwright::data::nearest;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{
-    self, Customer, DataOrigin, DoneBy, Finding, Grant, GrantKind, Origin, Policies, Report, Ruling, Severity, Ship,
-    Subject, Use, Verdict,
+    self, Customer, DataOrigin, DoneBy, Finding, Grant, GrantKind, Origin, Policies, Report, Severity, Ship, Subject,
+    Use, Verdict,
 };
 use sealwright::product::{self, Product};
 use std::fmt::Write as _;
@@ -18,71 +18,69 @@ pub struct Args {
     /// The product folder
     #[arg(default_value = ".")]
     folder: PathBuf,
+    #[command(flatten)]
+    preflight: Preflight,
+    /// Judge these bases instead of the product's
+    #[arg(long, value_name = "DIR")]
+    base: Vec<PathBuf>,
+}
+
+/// What every command that judges can be told.
+#[derive(clap::Args)]
+pub struct Preflight {
     /// Another folder of facts and decisions than the program's own
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Another file of rulings than the product's `rulings.toml`
     #[arg(long, value_name = "FILE")]
     ruling: Option<PathBuf>,
-    /// Judge these bases instead of the product's
-    #[arg(long, value_name = "DIR")]
-    base: Vec<PathBuf>,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
-    let policies = Policies::load(args.policies.as_deref())?;
-    let rulings = match &args.ruling {
-        Some(path) if !path.is_file() => return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display()))),
-        Some(path) => license::read_rulings(path)?,
-        None => license::read_rulings(&product.resolve(Path::new(license::RULINGS)))?,
-    };
     let own = [product.resolve(&product.base.path)];
     let bases = if args.base.is_empty() { &own[..] } else { &args.base };
-    let mut worst = Answer::Yes;
+    let mut worst = Verdict::Allow;
     for folder in bases {
-        let report = judge(&product, &Base::open(folder)?, &policies, &rulings, jiff::Timestamp::now())?;
+        let report = args.preflight.judge(&product, &Base::open(folder)?)?;
         if say.is_json() {
             say.json(&report.to_json());
         } else {
             say.data(&text(&report));
         }
-        worst = match (worst, answer(report.verdict())) {
-            (Answer::No, _) | (_, Answer::No) => Answer::No,
-            (Answer::Review, _) | (_, Answer::Review) => Answer::Review,
-            _ => Answer::Yes,
-        };
+        worst = worst.max(report.verdict());
     }
-    Ok(worst)
+    Ok(answer(worst))
+}
+
+impl Preflight {
+    /// What the licences say of the product's use of this base.
+    pub fn judge(&self, product: &Product, base: &Base) -> Result<Report> {
+        let policies = Policies::load(self.policies.as_deref())?;
+        if let Some(path) = self.ruling.as_ref().filter(|path| !path.is_file()) {
+            return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display())));
+        }
+        let rulings = license::read_rulings(&self.rulings(product))?;
+        let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
+        let subject = Subject::read(base, text.as_deref())?;
+        let declared = declared(product)?;
+        declared.check_words(&product.resolve(Path::new(product::FILE_NAME)), &policies)?;
+        Ok(license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now()))
+    }
+
+    /// The file that rulings stand in.
+    pub fn rulings(&self, product: &Product) -> PathBuf {
+        self.ruling.clone().unwrap_or_else(|| product.resolve(Path::new(license::RULINGS)))
+    }
 }
 
 /// The exit code of a verdict.
-pub fn answer(verdict: Verdict) -> Answer {
+fn answer(verdict: Verdict) -> Answer {
     match verdict {
         Verdict::Allow | Verdict::AllowWithObligations => Answer::Yes,
         Verdict::NeedsReview => Answer::Review,
         Verdict::Deny => Answer::No,
     }
-}
-
-/// The pre-flight of a product with its own rulings, as `check`, `train`, `pack` and `build` do it.
-pub fn preflight(product: &Product, base: &Base, policies: &Policies, now: jiff::Timestamp) -> Result<Report> {
-    let rulings = license::read_rulings(&product.resolve(Path::new(license::RULINGS)))?;
-    judge(product, base, policies, &rulings, now)
-}
-
-fn judge(
-    product: &Product,
-    base: &Base,
-    policies: &Policies,
-    rulings: &[Ruling],
-    now: jiff::Timestamp,
-) -> Result<Report> {
-    let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
-    let subject = Subject::read(base, text.as_deref())?;
-    let declared = declared(product)?;
-    declared.check_words(&product.resolve(Path::new(product::FILE_NAME)), policies)?;
-    Ok(license::check(&subject, &declared, policies, rulings, now))
 }
 
 /// The product file as the licence room's question.

@@ -1,7 +1,7 @@
 //! `sealwright pack`: clearance + derivative + entitlement → one bundle a customer.
 
 use super::Answer;
-use super::check::{self, Preflight};
+use super::check::Preflight;
 use super::say::Say;
 use super::stages::{Stages, State};
 use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
@@ -36,7 +36,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let state = State::lock(&product.state_folder())?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let report = check::preflight(&product, &base, &args.preflight)?;
+    let report = args.preflight.judge(&product, &base)?;
     let shipment = Shipment::gather(&product, &base, &state, say)?;
     let mut stages = Stages::read(&state);
     let mut bundles = Vec::new();
@@ -55,7 +55,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 
 fn chosen<'a>(product: &'a Product, names: &[String]) -> Result<Vec<&'a Customer>> {
     if product.customers.is_empty() {
-        return Err(Error::new(Code::Usage, "the product file has no [[customer]]").with_hint("a bundle is made for a customer"));
+        return Err(Error::new(Code::Usage, "the product file has no [[customer]]")
+            .with_hint("a bundle is made for a customer"));
     }
     let find = |name: &String| {
         product.customers.iter().find(|c| c.name == *name).ok_or_else(|| {
@@ -122,7 +123,7 @@ impl<'a> Shipment<'a> {
         let fingerprint = base.fingerprint()?;
         let mut shipment = Self {
             product,
-            base_name: check::base_name(base),
+            base_name: base.name(),
             fingerprint,
             files: Vec::new(),
             recipe: None,
@@ -195,7 +196,8 @@ impl<'a> Shipment<'a> {
         }
         let recipients = customer.recipients.iter().map(|r| Recipient::parse(r)).collect::<Result<Vec<_>>>()?;
         let papers = Papers::from_clearance(clearance);
-        let plan = self.plan(&papers, customer, &recipients, issued()?);
+        let uses: Vec<Use> = customer.uses.iter().filter_map(|word| Use::parse(word)).collect();
+        let plan = self.plan(&papers, customer, &recipients, &uses, issued()?);
         let file = Path::new(DIST).join(plan.file_name());
         let out = self.product.resolve(&file);
         let stage = stages.run(&format!("bundle {}", customer.name), inputs(&plan, clearance)?, &out, || {
@@ -214,6 +216,7 @@ impl<'a> Shipment<'a> {
         papers: &'p Papers,
         customer: &'p Customer,
         recipients: &'p [Recipient],
+        uses: &'p [Use],
         issued: jiff::Timestamp,
     ) -> PackPlan<'p> {
         let product = &self.product.product;
@@ -235,7 +238,7 @@ impl<'a> Shipment<'a> {
             customer: &customer.name,
             from: customer.from,
             until: customer.until,
-            uses: customer.uses.iter().filter_map(|u| Use::parse(u)).collect(),
+            uses,
             recipients,
             issued,
             signer: &self.signer,
@@ -244,14 +247,17 @@ impl<'a> Shipment<'a> {
 
     /// One customer's data must not reach another's adapter.
     fn may_reach(&self, customer: &Customer) -> Result<()> {
-        let barred = |d: &&sealwright::product::Data| d.may_ship_to.as_ref().is_some_and(|l| !l.contains(&customer.name));
+        let barred =
+            |d: &&sealwright::product::Data| d.may_ship_to.as_ref().is_some_and(|l| !l.contains(&customer.name));
         match self.product.data.iter().find(barred) {
             None => Ok(()),
             Some(data) => Err(Error::new(
                 Code::Denied,
                 format!("the adapter learnt from {}, which may not reach {}", data.path.display(), customer.name),
             )
-            .with_hint("`may-ship-to` of that [[data]] says so; a product of its own, without that file, serves this customer")),
+            .with_hint(
+                "`may-ship-to` of that [[data]] says so; a product of its own, without that file, serves this customer",
+            )),
         }
     }
 }
@@ -317,7 +323,9 @@ fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey
         key.write(&path)?;
         let public = path.with_file_name("development.pub.pem");
         sealwright::data::write_atomically(&public, |f| f.write_all(key.public().to_pem().as_bytes()).at(&public))?;
-        say.note("no vendor.key in the product file: made a development key; its bundles say so and are not for customers");
+        say.note(
+            "no vendor.key in the product file: made a development key; its bundles say so and are not for customers",
+        );
     }
     SigningKey::read(&path)
 }
@@ -338,8 +346,10 @@ fn salt(state: &State) -> Result<[u8; 32]> {
 fn issued() -> Result<jiff::Timestamp> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(jiff::Timestamp::now()),
-        Ok(text) => text.parse().ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).ok_or_else(|| {
-            Error::new(Code::Usage, format!("SOURCE_DATE_EPOCH is no count of seconds: {text}"))
-        }),
+        Ok(text) => text
+            .parse()
+            .ok()
+            .and_then(|s| jiff::Timestamp::from_second(s).ok())
+            .ok_or_else(|| Error::new(Code::Usage, format!("SOURCE_DATE_EPOCH is no count of seconds: {text}"))),
     }
 }

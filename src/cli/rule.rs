@@ -1,13 +1,13 @@
 //! `sealwright rule`: writes a ruling on a finding for a person to sign off.
 
 use super::Answer;
-use super::check;
+use super::check::Preflight;
 use super::say::{Say, visible};
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
-use sealwright::license::{self, Finding, FindingCode, Policies, Ruling, Severity};
+use sealwright::license::{self, Finding, FindingCode, Ruling, Severity};
 use sealwright::product::Product;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,9 +30,8 @@ pub struct Args {
     /// The last day that the ruling holds
     #[arg(long, value_name = "DATE")]
     until: Option<jiff::civil::Date>,
-    /// Another folder of facts and decisions than the program's own
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
+    #[command(flatten)]
+    preflight: Preflight,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
@@ -41,9 +40,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     })?;
     let product = Product::read(&args.folder)?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let policies = Policies::load(args.policies.as_deref())?;
-    let now = jiff::Timestamp::now();
-    let report = check::preflight(&product, &base, &policies, now)?;
+    let report = args.preflight.judge(&product, &base)?;
     let meant = |f: &&Finding| {
         f.code == code
             && (args.license.is_none() || f.license == args.license)
@@ -54,8 +51,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     if open.is_empty() {
         return Err(nothing_to_rule_on(code, &findings));
     }
-    let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-    let path = product.resolve(Path::new(license::RULINGS));
+    let today = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let path = args.preflight.rulings(&product);
     let mut rulings = license::read_rulings(&path)?;
     for finding in open {
         let mut ruling = Ruling::answer(finding, report.digests(), &args.by, &args.reason, today);
@@ -73,8 +70,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 fn nothing_to_rule_on(code: FindingCode, findings: &[&Finding]) -> Error {
     let name = code.name();
     match findings.first().map(|f| f.severity) {
-        Some(Severity::Deny) => Error::new(Code::Denied, format!("a `deny` cannot be lifted: {name}"))
-            .with_hint(findings[0].remedy.clone()),
+        Some(Severity::Deny) => {
+            Error::new(Code::Denied, format!("a `deny` cannot be lifted: {name}")).with_hint(findings[0].remedy.clone())
+        }
         Some(_) => Error::new(Code::Usage, format!("this finding needs no ruling: {name}")),
         None => Error::new(Code::Usage, format!("the report has no such finding: {name}"))
             .with_hint("`sealwright check` prints the findings, with licence and subject"),

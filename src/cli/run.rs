@@ -57,7 +57,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let adapter = adapter_of(&open(args, &base)?)?;
     let model = Model::load(&base)?;
     let lora = lora::from_adapter(&model, &adapter)?;
-    let renderer = Renderer::open(&base)?;
+    let renderer = Renderer::open(&base, true)?;
 
     let system = args.system.iter().map(|text| ("system", text));
     let messages: Vec<Message> = system

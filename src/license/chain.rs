@@ -1,13 +1,13 @@
 //! Everything that binds the derivative: the base's own texts and claims, its parents, the training data. Each member
 //! is judged alone; what speaks against the evidence itself is a finding here.
 
+use super::declared::{Origin, Use};
 use super::facts::{Record, Role, Standing};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, identify};
 use super::judge::Judge;
 use super::policy::Policies;
 use super::subject::{Claim, Subject, TextFile};
-use super::declared::{Origin, Use};
 use serde::Serialize;
 
 /// One licence that binds, and how that is known.
@@ -76,16 +76,24 @@ impl<'p> Chain<'p> {
         let texts = chain.members.len();
         chain.compare_claims(&subject.claims, texts, judge);
         if subject.texts.is_empty() && subject.claims.is_empty() {
-            judge.evidence(F::NoLicense, &subject.name, "nothing in the base's folder names its licence".into(),
-                "put the licence's text into the folder, or name one with `[base] license-text`");
+            judge.evidence(
+                F::NoLicense,
+                &subject.name,
+                "nothing in the base's folder names its licence".into(),
+                "put the licence's text into the folder, or name one with `[base] license-text`",
+            );
         }
         chain.read_parents(subject, judge);
         let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
         if ids.len() > 1 {
-            judge.evidence(F::SeveralLicenses, &subject.name, format!("these bind together: {}", ids.join(", ")),
-                "the strictest of their terms holds");
+            judge.evidence(
+                F::SeveralLicenses,
+                &subject.name,
+                format!("these bind together: {}", ids.join(", ")),
+                "the strictest of their terms holds",
+            );
         }
         for origin in &declared.data {
             chain.read_origin(&origin.path, &origin.origin, judge);
@@ -95,15 +103,24 @@ impl<'p> Chain<'p> {
 
     fn read_text(&mut self, file: &TextFile, judge: &mut Judge<'p>) {
         let Some(text) = file.text() else {
-            judge.evidence(F::TextUnreadable, &file.name, format!("not a UTF-8 text: {}", file.name),
-                "put a plain text of the licence beside it and rule on this file");
+            judge.evidence(
+                F::TextUnreadable,
+                &file.name,
+                format!("not a UTF-8 text: {}", file.name),
+                "put a plain text of the licence beside it and rule on this file",
+            );
             return;
         };
         if file.vouched {
-            judge.evidence(F::TextVouched, &file.name, format!("the vendor vouches that {} is the base's licence", file.name),
-                "keep a record of where the text came from");
+            judge.evidence(
+                F::TextVouched,
+                &file.name,
+                format!("the vendor vouches that {} is the base's licence", file.name),
+                "keep a record of where the text came from",
+            );
         }
-        let list = |id: Option<&str>, how, score| Listed { id: id.map(String::from), of: file.name.clone(), how, score };
+        let list =
+            |id: Option<&str>, how, score| Listed { id: id.map(String::from), of: file.name.clone(), how, score };
         match identify(text, judge.policies) {
             Identity::Known(known) => {
                 for (id, role) in &known {
@@ -121,9 +138,12 @@ impl<'p> Chain<'p> {
             }
             Identity::Similar(id, role, score) => {
                 let what = if role == Role::UsePolicy { "use policy of " } else { "" };
-                judge.evidence(F::TextSimilar, &file.name,
+                judge.evidence(
+                    F::TextSimilar,
+                    &file.name,
                     format!("{} resembles the {what}{id} ({:.0} %) but is not its text", file.name, score * 100.0),
-                    "compare it with the original; if the difference states no term, rule on it");
+                    "compare it with the original; if the difference states no term, rule on it",
+                );
                 let score = (score * 1000.0).round() / 1000.0;
                 self.listed.push(list(Some(&id), How::Similar, Some(score)));
                 if role == Role::UsePolicy {
@@ -133,8 +153,12 @@ impl<'p> Chain<'p> {
                 }
             }
             Identity::Unknown => {
-                judge.evidence(F::TextUnknown, &file.name, format!("{} is like no text that is known", file.name),
-                    "have a lawyer read it; add a record to the policies, or rule on it");
+                judge.evidence(
+                    F::TextUnknown,
+                    &file.name,
+                    format!("{} is like no text that is known", file.name),
+                    "have a lawyer read it; add a record to the policies, or rule on it",
+                );
                 self.listed.push(list(None, How::Text, None));
             }
         }
@@ -144,8 +168,12 @@ impl<'p> Chain<'p> {
     fn compare_claims(&mut self, claims: &[Claim], texts: usize, judge: &mut Judge<'p>) {
         for claim in claims {
             if claim.license.contains(" OR ") {
-                judge.evidence(F::LicenseChoice, claim.by, format!("the {} offers a choice: {}", claim.by, claim.license),
-                    "pick one, put its text into the base's folder, and rule on the choice");
+                judge.evidence(
+                    F::LicenseChoice,
+                    claim.by,
+                    format!("the {} offers a choice: {}", claim.by, claim.license),
+                    "pick one, put its text into the base's folder, and rule on the choice",
+                );
                 continue;
             }
             for named in claim.license.split(" AND ") {
@@ -161,24 +189,38 @@ impl<'p> Chain<'p> {
         }
         if texts > 0 && !matches!(named, "other" | "unknown") {
             let found: Vec<&str> = self.members[..texts].iter().map(|m| m.record.id.as_str()).collect();
-            judge.evidence(F::CardAndTextDiffer, by,
+            judge.evidence(
+                F::CardAndTextDiffer,
+                by,
                 format!("the {by} says {named}, the text is {}", found.join(", ")),
-                "ask the licensor which one holds; until then both bind");
+                "ask the licensor which one holds; until then both bind",
+            );
         }
         let [record] = candidates.as_slice() else {
             if texts == 0 {
-                judge.evidence(F::ClaimUnknown, by, format!("the {by} names a licence that is not known: {named}"),
-                    "put the licence's text into the folder, or name one with `[base] license-text`");
+                judge.evidence(
+                    F::ClaimUnknown,
+                    by,
+                    format!("the {by} names a licence that is not known: {named}"),
+                    "put the licence's text into the folder, or name one with `[base] license-text`",
+                );
                 self.listed.push(Listed { id: None, of: by.into(), how: How::Card, score: None });
             }
             return;
         };
         let text = listed_text(&record.id);
         if texts == 0 {
-            judge.about(record, F::ClaimedWithoutText, by,
+            judge.about(
+                record,
+                F::ClaimedWithoutText,
+                by,
                 format!("the {by} names {}, but its text is not in the base's folder", record.id),
-                if text.is_some() { "the text of the SPDX list will travel; put the base's own copy beside the card, or rule on it" }
-                else { "put the base's own copy into its folder, or name one with `[base] license-text`" });
+                if text.is_some() {
+                    "the text of the SPDX list will travel; put the base's own copy beside the card, or rule on it"
+                } else {
+                    "put the base's own copy into its folder, or name one with `[base] license-text`"
+                },
+            );
         }
         self.listed.push(Listed { id: Some(record.id.clone()), of: by.into(), how: How::Card, score: None });
         self.add(&record.id, by, How::Card, text, judge.policies);
@@ -189,9 +231,12 @@ impl<'p> Chain<'p> {
         for (parent, certain) in named {
             match judge.policies.lineage().find(parent) {
                 Some(model) => self.add_parent(parent, &model.license, judge.policies),
-                None if certain => judge.evidence(F::ParentUnknown, parent,
+                None if certain => judge.evidence(
+                    F::ParentUnknown,
+                    parent,
                     format!("the base was made from {parent}, whose licence is not known here"),
-                    "read its licence; add it to policies/lineage.toml, or rule on it"),
+                    "read its licence; add it to policies/lineage.toml, or rule on it",
+                ),
                 None => {}
             }
         }
@@ -206,7 +251,8 @@ impl<'p> Chain<'p> {
     }
 
     fn read_origin(&mut self, path: &str, origin: &Origin, judge: &mut Judge<'p>) {
-        let list = |id: Option<&str>| Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None };
+        let list =
+            |id: Option<&str>| Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None };
         match origin {
             Origin::Own => {}
             Origin::License(named) => match named_by(named, judge.policies).as_slice() {
@@ -215,8 +261,12 @@ impl<'p> Chain<'p> {
                     judge.data_license(record, path);
                 }
                 _ => {
-                    judge.evidence(F::DataLicenseUnknown, path, format!("data under a licence that is not known: {named}"),
-                        "have its licence read, add a record to the policies, or rule on it");
+                    judge.evidence(
+                        F::DataLicenseUnknown,
+                        path,
+                        format!("data under a licence that is not known: {named}"),
+                        "have its licence read, add a record to the policies, or rule on it",
+                    );
                     self.listed.push(list(None));
                 }
             },
@@ -228,8 +278,12 @@ impl<'p> Chain<'p> {
                         judge.generated_data(record, path, model, same);
                     }
                 }
-                None => judge.evidence(F::GeneratorUnknown, path, format!("data written by {model}, whose terms are not known here"),
-                    "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it"),
+                None => judge.evidence(
+                    F::GeneratorUnknown,
+                    path,
+                    format!("data written by {model}, whose terms are not known here"),
+                    "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
+                ),
             },
         }
     }

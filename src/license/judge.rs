@@ -59,7 +59,15 @@ impl<'p> Judge<'p> {
         }
     }
 
-    fn push(&mut self, code: F, license: Option<&str>, clause: Option<&str>, subject: &str, message: String, remedy: &str) {
+    fn push(
+        &mut self,
+        code: F,
+        license: Option<&str>,
+        clause: Option<&str>,
+        subject: &str,
+        message: String,
+        remedy: &str,
+    ) {
         let decision = self.policies.decision(code);
         self.findings.push(Finding {
             code,
@@ -81,13 +89,22 @@ impl<'p> Judge<'p> {
         let commercial = &record.commercial_use;
         let forbids = commercial.iter().any(|c| matches!(c, CommercialUse::No | CommercialUse::ResearchOnly));
         if self.declared.commercial && forbids {
-            self.about(record, F::CommercialUseForbidden, path,
+            self.about(
+                record,
+                F::CommercialUseForbidden,
+                path,
                 format!("{path} stands under {}, which is not for commercial use", record.id),
-                "train on other data, or have the owner's agreement and rule on it");
+                "train on other data, or have the owner's agreement and rule on it",
+            );
             self.review_last();
         } else if commercial.contains(&CommercialUse::Silent) && self.declared.commercial {
-            self.about(record, F::CommercialUseSilent, path, format!("{} says nothing on commercial use", record.id),
-                "have it read, and rule on it");
+            self.about(
+                record,
+                F::CommercialUseSilent,
+                path,
+                format!("{} says nothing on commercial use", record.id),
+                "have it read, and rule on it",
+            );
         }
         if record.is_share_alike() && self.declared.has_other_terms_than(&record.id) {
             self.about(record, F::DataShareAlike, path,
@@ -103,17 +120,28 @@ impl<'p> Judge<'p> {
         let free = has(OutputTraining::Free) || has(OutputTraining::FreeWithName);
         let own_family = has(OutputTraining::SameFamilyOnly) && same;
         if !free && !own_family {
-            self.about(record, F::GeneratedDataLimited, path,
+            self.about(
+                record,
+                F::GeneratedDataLimited,
+                path,
                 format!("{path} was written by {model}; {} limits training on its outputs", record.id),
-                "train on other data, or have the limit judged and rule on it");
+                "train on other data, or have the limit judged and rule on it",
+            );
         }
         if has(OutputTraining::FreeWithName) {
             for duty in record.duties("name-prefix") {
                 let words = duty.words.as_deref().unwrap_or("");
                 if !begins_with_word(&self.declared.title, words) {
-                    self.about(record, F::NamePrefixMissing, path,
-                        format!("{path} was written by {model}, so the title must begin with {words}: {}", self.declared.title),
-                        "change `product.title`, or train on other data");
+                    self.about(
+                        record,
+                        F::NamePrefixMissing,
+                        path,
+                        format!(
+                            "{path} was written by {model}, so the title must begin with {words}: {}",
+                            self.declared.title
+                        ),
+                        "change `product.title`, or train on other data",
+                    );
                     self.review_last();
                     self.findings.last_mut().expect("just pushed").clause = Some(duty.clause.clone());
                 }

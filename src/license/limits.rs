@@ -26,22 +26,41 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
     let at = |term| At { term, clause: &limit.clause };
     let what = describe(limit);
     match state(judge, limit) {
-        Line::Kept => judge.at(member, F::LimitKept, at("watch-limit"), format!("below the line of {id}: {what}"),
-            "state the figures again at each release"),
-        Line::Missing(figure) => judge.at(member, F::LimitFigureMissing, at("limit"),
-            format!("{id} draws a line ({what}) and the figure is not stated"), &format!("state `vendor.{figure}`")),
+        Line::Kept => judge.at(
+            member,
+            F::LimitKept,
+            at("watch-limit"),
+            format!("below the line of {id}: {what}"),
+            "state the figures again at each release",
+        ),
+        Line::Missing(figure) => judge.at(
+            member,
+            F::LimitFigureMissing,
+            at("limit"),
+            format!("{id} draws a line ({what}) and the figure is not stated"),
+            &format!("state `vendor.{figure}`"),
+        ),
         Line::Open => match agreement(judge, id) {
             Some(reference) => relied_on(judge, member, "request-licence", &limit.clause, &reference),
-            None => judge.at(member, F::LimitReadingOpen, at("limit"),
+            None => judge.at(
+                member,
+                F::LimitReadingOpen,
+                at("limit"),
                 format!("the line of {id} ({what}) is crossed under one reading of the clause"),
-                "ask the licensor, or have the clause judged and rule on it"),
+                "ask the licensor, or have the clause judged and rule on it",
+            ),
         },
         Line::Crossed if limit.effect == Effect::DisplayMark => return true,
         Line::Crossed => {
             match agreement(judge, id) {
                 Some(reference) => relied_on(judge, member, "request-licence", &limit.clause, &reference),
-                None => judge.at(member, F::LimitCrossed, at("limit"), format!("above the line of {id}: {what}"),
-                    "get the licensor's agreement and state it as a [[grant]], or take another base"),
+                None => judge.at(
+                    member,
+                    F::LimitCrossed,
+                    at("limit"),
+                    format!("above the line of {id}: {what}"),
+                    "get the licensor's agreement and state it as a [[grant]], or take another base",
+                ),
             }
             return true;
         }
@@ -118,23 +137,41 @@ pub fn territories(judge: &mut Judge<'_>, member: &Member<'_>, multimodal: bool)
         let places = declared.territory.iter().filter(|_| by_use).map(String::as_str);
         for country in declared.vendor_country.as_deref().into_iter().chain(places) {
             if excludes(country) {
-                judge.at(member, F::TerritoryExcluded, at(), format!("{} does not reach {country}", member.record.id),
-                    "take another base, or leave this country out");
+                judge.at(
+                    member,
+                    F::TerritoryExcluded,
+                    at(),
+                    format!("{} does not reach {country}", member.record.id),
+                    "take another base, or leave this country out",
+                );
             }
         }
         if declared.vendor_country.is_none() {
-            judge.at(member, F::CountryNotStated, at(),
-                format!("{} leaves out countries, and the vendor's is not stated", member.record.id), "state `vendor.country`");
+            judge.at(
+                member,
+                F::CountryNotStated,
+                at(),
+                format!("{} leaves out countries, and the vendor's is not stated", member.record.id),
+                "state `vendor.country`",
+            );
         }
         for customer in &declared.customers {
             match customer.country.as_deref() {
-                Some(country) if excludes(country) => judge.at(member, F::TerritoryExcluded, at(),
+                Some(country) if excludes(country) => judge.at(
+                    member,
+                    F::TerritoryExcluded,
+                    at(),
                     format!("{} does not reach {country}, where {} is", member.record.id, customer.name),
-                    "take another base for this customer"),
+                    "take another base for this customer",
+                ),
                 Some(_) => continue,
-                None => judge.at(member, F::CountryNotStated, at(),
+                None => judge.at(
+                    member,
+                    F::CountryNotStated,
+                    at(),
                     format!("{} leaves out countries, and that of {} is not stated", member.record.id, customer.name),
-                    "state the customer's country"),
+                    "state the customer's country",
+                ),
             }
             judge.for_customer(&customer.name);
         }

@@ -31,7 +31,13 @@ pub struct Obligation {
 }
 
 /// The duties of one member under this use; `crossed`: a line of users or revenue is.
-pub fn of(member: &Member<'_>, chain: &Chain<'_>, declared: &Use, crossed: bool, policies: &Policies) -> Vec<Obligation> {
+pub fn of(
+    member: &Member<'_>,
+    chain: &Chain<'_>,
+    declared: &Use,
+    crossed: bool,
+    policies: &Policies,
+) -> Vec<Obligation> {
     let duties = member.record.obligations.iter().filter(|d| applies(d, member, declared, crossed));
     duties
         .map(|duty| {
@@ -104,8 +110,13 @@ pub fn report(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligation])
     let terms: Vec<&str> = duties.iter().map(|d| d.term.as_str()).collect();
     let clauses: Vec<&str> = duties.iter().map(|d| d.clause.as_str()).collect();
     let at = At { term: "obligations", clause: &clauses.join("; ") };
-    judge.at(member, F::DutiesApply, at, format!("{} asks for: {}", member.record.id, terms.join(", ")),
-        "see the obligations: each says who meets it");
+    judge.at(
+        member,
+        F::DutiesApply,
+        at,
+        format!("{} asks for: {}", member.record.id, terms.join(", ")),
+        "see the obligations: each says who meets it",
+    );
     for duty in duties {
         if let Some(reason) = &duty.unmet {
             let at = At { term: &duty.term, clause: &duty.clause };
@@ -122,7 +133,8 @@ pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligatio
         let code = if question.open == Open::Review { F::OpenQuestion } else { F::NotedQuestion };
         let duty = duties.iter().find(|d| d.term == *term).map(|d| d.clause.as_str());
         let at = At { term, clause: duty.unwrap_or_else(|| member.record.clause(term)) };
-        let remedy = if question.open == Open::Review { "have it judged, and rule on it" } else { "nothing: good to know" };
+        let remedy =
+            if question.open == Open::Review { "have it judged, and rule on it" } else { "nothing: good to know" };
         judge.at(member, code, at, question.text.clone(), remedy);
     }
 }

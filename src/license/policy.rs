@@ -103,6 +103,17 @@ pub enum DoneBy {
     Vendor,
 }
 
+impl DoneBy {
+    /// For people and papers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pack => "pack",
+            Self::Check => "check",
+            Self::Vendor => "vendor",
+        }
+    }
+}
+
 impl Policies {
     /// The policies that the program carries, or those of a folder laid out the same way.
     pub fn load(folder: Option<&Path>) -> Result<Self> {
@@ -220,7 +231,8 @@ fn decisions(files: &Folder) -> Result<(Org, BTreeMap<FindingCode, Decision>)> {
         let refuse = |message: String| Error::input(Path::new(&place), message);
         let code: FindingCode = name.parse().map_err(|message: String| {
             let hint = nearest(name, FindingCode::ALL.iter().map(|c| c.name()));
-            refuse(message).with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
+            refuse(message)
+                .with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
         })?;
         if *severity.get_ref() < code.floor() {
             return Err(refuse(format!("{name} may not be milder than its floor"))
@@ -252,9 +264,7 @@ impl Vocabulary {
     }
 
     fn check_fields<'a>(&self, path: &Path, fields: impl IntoIterator<Item = &'a String>) -> Result<()> {
-        fields
-            .into_iter()
-            .try_for_each(|tag| known(path, "field of use", tag, self.fields.keys().map(String::as_str)))
+        fields.into_iter().try_for_each(|tag| known(path, "field of use", tag, self.fields.keys().map(String::as_str)))
     }
 }
 

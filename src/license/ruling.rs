@@ -87,7 +87,8 @@ impl Ruling {
 
     /// Do both answer the same finding?
     pub fn is_on_the_same(&self, other: &Self) -> bool {
-        (self.code, &self.license, &self.subject, &self.term) == (other.code, &other.license, &other.subject, &other.term)
+        (self.code, &self.license, &self.subject, &self.term)
+            == (other.code, &other.license, &other.subject, &other.term)
     }
 
     /// Why it no longer holds.
@@ -129,7 +130,8 @@ pub fn read(path: &Path) -> Result<Vec<Ruling>> {
 /// Writes a file of rulings.
 pub fn write(path: &Path, rulings: Vec<Ruling>) -> Result<()> {
     let text = toml::to_string(&RulingsFile { rulings }).map_err(|e| Error::input(path, e))?;
-    let head = "# Rulings. Each lifts one finding and lapses when what it was given for changes. Sign off by review.\n\n";
+    let head =
+        "# Rulings. Each lifts one finding and lapses when what it was given for changes. Sign off by review.\n\n";
     data::write_atomically(path, |file| std::io::Write::write_all(file, (head.to_owned() + &text).as_bytes()).at(path))
 }
 

@@ -30,7 +30,9 @@ impl OpenSpan {
     /// The licences that have it.
     pub fn ids(&self) -> &[String] {
         match self {
-            Self::Head { ids, .. } | Self::Hole { ids, .. } | Self::Tail { ids, .. } | Self::TailHole { ids, .. } => ids,
+            Self::Head { ids, .. } | Self::Hole { ids, .. } | Self::Tail { ids, .. } | Self::TailHole { ids, .. } => {
+                ids
+            }
         }
     }
 }

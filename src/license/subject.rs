@@ -68,7 +68,8 @@ impl Subject {
             texts.push(TextFile { name, bytes: data::read_bytes(path, MAX_BYTES)?, vouched: true });
         }
         let config = base.config.value();
-        let config_name = config.get("_name_or_path").and_then(Value::as_str).filter(|n| is_hub_id(n)).map(String::from);
+        let config_name =
+            config.get("_name_or_path").and_then(Value::as_str).filter(|n| is_hub_id(n)).map(String::from);
         let mut subject = Self {
             name: name(base, config_name.as_deref()),
             claims: claims(base),
@@ -140,7 +141,8 @@ fn is_license_name(name: &str) -> bool {
     let program = [".py", ".json", ".jinja", ".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end));
     let plain: String = name.replace(['-', ' '], "_");
     !program
-        && (["license", "licence", "use_policy"].iter().any(|word| plain.contains(word)) || plain.starts_with("copying"))
+        && (["license", "licence", "use_policy"].iter().any(|word| plain.contains(word))
+            || plain.starts_with("copying"))
 }
 
 /// `org/name`, not a path on somebody's disk.
@@ -178,8 +180,8 @@ fn parents(base: &Base) -> Result<Vec<String>> {
         base.card.iter().flat_map(|c| c.words("base_model")).map(|p| p.trim().to_owned()).collect();
     let adapter = base.folder.join("adapter_config.json");
     if adapter.is_file() {
-        let value: Value = serde_json::from_slice(&data::read_bytes(&adapter, MAX_BYTES)?)
-            .map_err(|e| Error::input(&adapter, e))?;
+        let value: Value =
+            serde_json::from_slice(&data::read_bytes(&adapter, MAX_BYTES)?).map_err(|e| Error::input(&adapter, e))?;
         parents.extend(value.get("base_model_name_or_path").and_then(Value::as_str).map(String::from));
     }
     parents.sort();

@@ -82,7 +82,7 @@ fn is_control(c: char) -> bool {
 
 // ---- step 2: hidden text never passes as text
 
-const INLINE: &[&str] =& ["b", "i", "em", "strong", "u", "code", "sub", "sup", "a", "tt"];
+const INLINE: &[&str] = &["b", "i", "em", "strong", "u", "code", "sub", "sup", "a", "tt"];
 #[rustfmt::skip]
 const BLOCK: &[&str] = &[
     "p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "div", "pre", "blockquote", "hr", "center", "table",
@@ -114,7 +114,9 @@ fn hidden(text: &mut String) {
     *text = text.replace("\0inline\0", "");
     replace(text, re!(r"<((?:https?|mailto):[^<>\s]+)>"), |_, m| Some(format!(" {} ", &m[1]).into()));
     // a placeholder: its brackets go
-    replace(text, re!(r"<([\p{L}\p{Nl}\p{No}][^<>\n]*(?:\n[^<>\n]+){0,2})>"), |_, m| Some(format!(" {} ", &m[1]).into()));
+    replace(text, re!(r"<([\p{L}\p{Nl}\p{No}][^<>\n]*(?:\n[^<>\n]+){0,2})>"), |_, m| {
+        Some(format!(" {} ", &m[1]).into())
+    });
 }
 
 /// What a tag leaves; `None`: it is no HTML element.
@@ -171,7 +173,9 @@ fn markdown(text: &mut String) {
             Some(c) if c.is_ascii_punctuation() => Some("".into()),
             _ => None,
         });
-        replace(text, re!(r"\\"), |whole, m| after(whole, m).next().is_none_or(char::is_whitespace).then(|| " ".into()));
+        replace(text, re!(r"\\"), |whole, m| {
+            after(whole, m).next().is_none_or(char::is_whitespace).then(|| " ".into())
+        });
     }
     replace(text, re!(r"[*`]+"), |whole, m| {
         let between = before(whole, m).is_some_and(is_digit) && after(whole, m).next().is_some_and(is_digit);
@@ -230,7 +234,9 @@ fn entities(text: &mut String) {
     let entity = re!(r"&(?:#([0-9]+);?|#[xX]([0-9a-fA-F]+);?|[^\t\n\x0C <&#;]{1,32};?)");
     replace(text, entity, |_, m| {
         let number = m.get(1).map(|d| (d, 10)).or_else(|| m.get(2).map(|d| (d, 16)));
-        if number.and_then(|(digits, radix)| u32::from_str_radix(digits.as_str(), radix).ok()).is_some_and(is_no_character)
+        if number
+            .and_then(|(digits, radix)| u32::from_str_radix(digits.as_str(), radix).ok())
+            .is_some_and(is_no_character)
         {
             return Some("".into());
         }
@@ -458,7 +464,8 @@ fn signs(text: &str) -> Vec<String> {
             _ => out.push(' '),
         }
     }
-    let out = re!(r"\x00([a-z ]+?)\x00").replace_all(&out, |m: &Captures<'_>| format!(" <!{}> ", m[1].replace(' ', "-")));
+    let out =
+        re!(r"\x00([a-z ]+?)\x00").replace_all(&out, |m: &Captures<'_>| format!(" <!{}> ", m[1].replace(' ', "-")));
     out.split(|c: char| c.is_whitespace() || c == '\0').filter(|t| !t.is_empty()).map(str::to_owned).collect()
 }
 
@@ -498,11 +505,7 @@ fn after<'h>(whole: &'h str, m: &Captures<'_>) -> std::str::Chars<'h> {
 }
 
 /// Replaces each match by what `with` says; `None` leaves it.
-fn replace<'r>(
-    text: &mut String,
-    pattern: &Regex,
-    mut with: impl FnMut(&str, &Captures<'_>) -> Option<Cow<'r, str>>,
-) {
+fn replace<'r>(text: &mut String, pattern: &Regex, mut with: impl FnMut(&str, &Captures<'_>) -> Option<Cow<'r, str>>) {
     let whole = std::mem::take(text);
     let mut at = 0;
     for m in pattern.captures_iter(&whole) {

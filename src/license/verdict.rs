@@ -8,8 +8,8 @@ use super::finding::{Finding, FindingCode as F, Severity};
 use super::judge::Judge;
 use super::obligations::{self, Obligation};
 use super::policy::Policies;
-use super::ruling::{self, Ruling, RulingState};
 use super::rules;
+use super::ruling::{self, Ruling, RulingState};
 use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
@@ -106,7 +106,13 @@ struct Papers {
 }
 
 /// Judges the declared use of a base. `now` is the only clock.
-pub fn check(subject: &Subject, declared: &Use, policies: &Policies, rulings: &[Ruling], now: jiff::Timestamp) -> Report {
+pub fn check(
+    subject: &Subject,
+    declared: &Use,
+    policies: &Policies,
+    rulings: &[Ruling],
+    now: jiff::Timestamp,
+) -> Report {
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut judge = Judge::new(policies, declared, today);
     let chain = Chain::follow(subject, declared, &mut judge);
@@ -158,9 +164,12 @@ fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) {
     ids.sort_unstable();
     ids.dedup();
     if ids.len() > 1 {
-        judge.evidence(F::IncompatibleDuties, &subject.name,
+        judge.evidence(
+            F::IncompatibleDuties,
+            &subject.name,
             format!("the derivative cannot stand under each of these: {}", ids.join(", ")),
-            "have their compatibility judged, and rule on it; or take another base");
+            "have their compatibility judged, and rule on it; or take another base",
+        );
     }
 }
 
@@ -180,7 +189,13 @@ fn worst(findings: &[Finding], customer: Option<&str>) -> Verdict {
 }
 
 impl Papers {
-    fn collect(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation], today: jiff::civil::Date) -> Self {
+    fn collect(
+        chain: &Chain<'_>,
+        subject: &Subject,
+        declared: &Use,
+        duties: &[Obligation],
+        today: jiff::civil::Date,
+    ) -> Self {
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         let mut put = |name: String, bytes: &[u8]| {
             if !texts.iter().any(|(n, b)| *n == name || b == bytes) {
@@ -204,14 +219,21 @@ impl Papers {
 }
 
 /// The lines of NOTICE: changes, set words, credit, and the base's own notices, unchanged.
-fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation], today: jiff::civil::Date) -> Vec<String> {
+fn notice(
+    chain: &Chain<'_>,
+    subject: &Subject,
+    declared: &Use,
+    duties: &[Obligation],
+    today: jiff::civil::Date,
+) -> Vec<String> {
     let made = match declared.ship {
         Ship::Adapter => "a low-rank adapter",
         Ship::Merged => "merged weights",
         Ship::Nothing => "a hosted derivative",
     };
     let mut lines = vec![declared.title.clone(), String::new()];
-    lines.push(format!("{} changed the base model {}: fine-tuned into {made}, {today}.", declared.vendor, subject.name));
+    lines
+        .push(format!("{} changed the base model {}: fine-tuned into {made}, {today}.", declared.vendor, subject.name));
     for member in &chain.members {
         let license = &member.record.id;
         let whose = if member.record.texts.iter().any(|t| t.role == Role::Licence) { "its text is in" } else { "see" };
@@ -297,7 +319,8 @@ impl Report {
             Verdict::NeedsReview => (Severity::Review, Code::NeedsReview, "a person must look first"),
             _ => return Ok(Clearance { report: self.clone(), verdict }),
         };
-        let concerns = |f: &&Finding| f.severity == severity && (f.customer.is_none() || f.customer.as_deref() == customer);
+        let concerns =
+            |f: &&Finding| f.severity == severity && (f.customer.is_none() || f.customer.as_deref() == customer);
         let worst = self.findings.iter().find(concerns).or_else(|| self.findings.first());
         let (message, remedy) = worst.map_or(("", ""), |f| (f.message.as_str(), f.remedy.as_str()));
         let name = worst.map_or("", |f| f.code.name());
