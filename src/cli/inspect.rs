@@ -39,14 +39,23 @@ pub fn describe(manifest: &Manifest) -> String {
     let issued = issued.map_or_else(|| manifest.issued.to_string(), |t| t.to_string());
     let development = if manifest.development { " (a development key)" } else { "" };
     let mut text = String::new();
-    let _ = writeln!(text, "product    {} {} ({})", manifest.product.name, manifest.product.version, manifest.product.title);
+    let _ = writeln!(
+        text,
+        "product    {} {} ({})",
+        manifest.product.name, manifest.product.version, manifest.product.title
+    );
     let _ = writeln!(text, "vendor     {}\nkey id     {}{development}", manifest.vendor.name, manifest.vendor.key);
     let _ = writeln!(text, "issued     {issued}, serial {}", manifest.serial);
-    let _ = writeln!(text, "customer   {}\nvalid      {from}through {}\nuses       {uses}", entitlement.customer, entitlement.until);
+    let _ = writeln!(
+        text,
+        "customer   {}\nvalid      {from}through {}\nuses       {uses}",
+        entitlement.customer, entitlement.until
+    );
     let _ = writeln!(text, "base       {bases}");
     if let Some(recipe) = &manifest.recipe {
         let targets = recipe.targets.join(", ");
-        let _ = writeln!(text, "recipe     {}, rank {}, alpha {}, on {targets}", recipe.method, recipe.rank, recipe.alpha);
+        let _ =
+            writeln!(text, "recipe     {}, rank {}, alpha {}, on {targets}", recipe.method, recipe.rank, recipe.alpha);
     }
     let _ = writeln!(text, "opened     {} files, {} bytes", manifest.payload.files, manifest.payload.size);
     text

@@ -52,7 +52,9 @@ fn vendor(out: &Path, development: bool, say: &Say) -> Result<Answer> {
     let public = key.public();
     write_atomically(&public_path, |file| file.write_all(public.to_pem().as_bytes()).at(&public_path))?;
     if say.is_json() {
-        say.json(&serde_json::json!({"key": out, "public": public_path, "keyid": public.id(), "development": development}));
+        say.json(
+            &serde_json::json!({"key": out, "public": public_path, "keyid": public.id(), "development": development}),
+        );
         return Ok(Answer::Yes);
     }
     say.data(&format!("{}\n", public_path.display()));
