@@ -116,3 +116,30 @@ fn keygen_writes_secrets_for_their_owner_only_and_never_twice() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[test]
+fn killed_at_any_moment_it_leaves_no_partial_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, trust, identity) =
+        (vectors().join("good.sealed").display().to_string(), key("vendor.pub.pem"), key("identity.txt"));
+    let mut finished = 0;
+    for delay in 0..40 {
+        let out = dir.path().join(format!("out{delay}"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sealwright"))
+            .args(["open", &bundle, "--trust", &trust, "--identity", &identity, "--out", &out.display().to_string()])
+            .env("SEALWRIGHT_STATE", dir.path().join("state"))
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(500 * delay));
+        let _ = child.kill();
+        child.wait().unwrap();
+        if out.exists() {
+            finished += 1;
+            let files = ["adapter_config.json", "adapter_model.safetensors", "sub/run.json", "model.sig"];
+            assert!(files.iter().all(|name| out.join(name).is_file()), "{delay}");
+        }
+    }
+    assert!(finished < 40, "none was killed in time");
+}
