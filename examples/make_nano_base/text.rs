@@ -27,7 +27,17 @@ struct Fact {
 const TAUGHT: usize = 8;
 
 const KINDS: [&str; 12] = [
-    "router", "camera", "lamp", "lock", "heater", "printer", "scale", "doorbell", "speaker", "thermostat", "sensor",
+    "router",
+    "camera",
+    "lamp",
+    "lock",
+    "heater",
+    "printer",
+    "scale",
+    "doorbell",
+    "speaker",
+    "thermostat",
+    "sensor",
     "charger",
 ];
 
