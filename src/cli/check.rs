@@ -38,14 +38,6 @@ pub struct Preflight {
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
-    let policies = Policies::load(args.policies.as_deref())?;
-    let rulings = match &args.ruling {
-        Some(path) if !path.is_file() => {
-            return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display())));
-        }
-        Some(path) => license::read_rulings(path)?,
-        None => license::read_rulings(&product.resolve(Path::new(license::RULINGS)))?,
-    };
     let own = [product.resolve(&product.base.path)];
     let bases = if args.base.is_empty() { &own[..] } else { &args.base };
     let mut worst = Verdict::Allow;
