@@ -16,13 +16,7 @@ pub struct Papers {
 
 impl Papers {
     /// Gathers them; each text once.
-    pub fn collect(
-        chain: &Chain<'_>,
-        subject: &Subject,
-        declared: &Use,
-        duties: &[Obligation],
-        today: jiff::civil::Date,
-    ) -> Self {
+    pub fn collect(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation]) -> Self {
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         let mut put = |name: String, bytes: &[u8]| {
             if !texts.iter().any(|(n, b)| *n == name || b == bytes) {
@@ -41,26 +35,19 @@ impl Papers {
         for (i, file) in subject.texts.iter().enumerate() {
             put(format!("license-file-{}.txt", i + 1), &file.bytes);
         }
-        Self { texts, notice: notice(chain, subject, declared, duties, today) }
+        Self { texts, notice: notice(chain, subject, declared, duties) }
     }
 }
 
 /// What was changed, under which licences, set words, and the base's own notices, unchanged.
-fn notice(
-    chain: &Chain<'_>,
-    subject: &Subject,
-    declared: &Use,
-    duties: &[Obligation],
-    today: jiff::civil::Date,
-) -> Vec<String> {
+fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation]) -> Vec<String> {
     let made = match declared.ship {
         Ship::Adapter => "a low-rank adapter",
         Ship::Merged => "merged weights",
         Ship::Nothing => "a hosted derivative",
     };
     let base = &subject.name;
-    let mut lines = vec![declared.title.clone(), String::new()];
-    lines.push(format!("{} changed the base model {base}: fine-tuned into {made}, {today}.", declared.vendor));
+    let mut lines = vec![format!("{} changed the base model {base}: fine-tuned into {made}.", declared.vendor)];
     for member in &chain.members {
         let record = member.record;
         lines.push(format!("{base} stands under {} ({}); the text is in LICENSES/.", record.name, record.id));

@@ -128,7 +128,7 @@ pub fn check(
     Report {
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
-        papers: Papers::collect(&chain, subject, declared, &obligations, today),
+        papers: Papers::collect(&chain, subject, declared, &obligations),
         licenses: chain.listed,
         findings,
         obligations,
