@@ -3,6 +3,34 @@
 //! The rooms, from the ground up: [`base`] reads the open model, [`kernels`] are the arithmetic, [`model`]
 //! is the network, [`adapter`] the derivative on disk, [`train`] the learning, [`license`] the law, [`bundle`]
 //! the artifact. No arrow runs back up: see `ARCHITECTURE.md`.
+//!
+//! The whole walk. Its two gates are values that one room alone can make: without a [`license::Clearance`] there are
+//! no [`bundle::Papers`] to pack, and only [`bundle::verify`] gives a [`bundle::Verified`] to open.
+//!
+//! ```no_run
+//! # #[cfg(feature = "ml")]
+//! # mod example {
+//! use sealwright::{Result, base::Base, bundle, license, train};
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//!
+//! // The vendor: what may I do, learn, seal.
+//! fn vendor(base: &Base, asked: &license::Use, plan: &train::Plan, out: &Path) -> Result<()> {
+//!     let policies = license::Policies::load(None)?;
+//!     let subject = license::Subject::read(base, None)?;
+//!     let report = license::check(&subject, asked, &policies, &[], jiff::Timestamp::now());
+//!     let papers = bundle::Papers::from_clearance(&report.clear()?);
+//!     let trained = train::run(base, plan, &mut |_event| {}, &AtomicBool::new(false))?;
+//!     let files = bundle::gather(&trained.folder)?;
+//!     bundle::pack(&shipment(&papers, &files), out).map(|_| ())
+//! }
+//!
+//! // The customer: whose is it, may I, and then the derivative, in memory.
+//! fn customer(bundle: &Path, trust: &bundle::Trust, request: &bundle::Request) -> Result<bundle::Opened> {
+//!     bundle::verify(bundle, trust)?.open(request)
+//! }
+//! # fn shipment<'a>(_: &'a bundle::Papers, _: &'a [bundle::SourceFile]) -> bundle::PackPlan<'a> { loop {} }
+//! # }
+//! ```
 
 #![forbid(clippy::print_stdout, clippy::print_stderr)]
 #![warn(missing_docs)]

@@ -56,6 +56,16 @@ impl Base {
         })
     }
 
+    /// Its public name: where its config says that it comes from, or else its folder's name; never a path.
+    pub fn name(&self) -> String {
+        let named = self.config.value().get("_name_or_path").and_then(|name| name.as_str());
+        let of_hub = |name: &&str| {
+            name.split('/').count() == 2 && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
+        };
+        let of_folder = || self.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
+        named.filter(of_hub).map(String::from).or_else(of_folder).unwrap_or_else(|| "base".into())
+    }
+
     /// The identity of the weights, config, tokenizer and template, whatever the sharding. Reads everything once.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
         Fingerprint::of(self)

@@ -1,1 +1,37 @@
-//! The bundle room.
+//! The bundle: the file that ships. `FORMAT.md` is its specification; each file here names its section.
+//!
+//! [`pack`] writes one out of what a clearance gives; [`verify`] is the only way to a [`Verified`], which
+//! [`Verified::open`] and [`Verified::open_into`] turn into the derivative when an identity, the clock, the base and
+//! the use agree with the entitlement.
+
+mod bom;
+mod derivative;
+mod entitlement;
+mod frames;
+mod inspect;
+mod keys;
+mod layout;
+pub mod limits;
+mod manifest;
+mod model_sig;
+mod notices;
+mod open;
+mod seal;
+mod seen;
+mod sign;
+mod verify;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use derivative::{SourceFile, gather};
+pub use entitlement::{Base, Entitlement, Use};
+pub use inspect::{Inspected, inspect};
+pub use keys::{Identities, PublicKey, Recipient, SigningKey, write_new_identity};
+pub use manifest::{Entry, Manifest, Payload, ProductName, Recipe, Vendor};
+pub use notices::{Duty, Papers};
+pub use open::{Opened, Request};
+pub use seal::{PackPlan, Packed, pack};
+pub use seen::Seen;
+pub use verify::{Trust, Verified, verify};

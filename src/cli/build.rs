@@ -1,12 +1,128 @@
-//! `sealwright build`.
+//! `sealwright build`: check, train, pack: what has changed, and nothing twice.
 
 use super::Answer;
+use super::check::Preflight;
+use super::pack::{Sealed, Shipment};
 use super::say::Say;
-use sealwright::error::{Code, Error, Result};
+use super::stages::{Stages, State};
+use super::train::{self, use_threads};
+use sealwright::adapter::{HeldOut, RunRecord};
+use sealwright::base::Base;
+use sealwright::error::Result;
+use sealwright::license::{DoneBy, Report};
+use sealwright::product::{Product, Ship};
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The product folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    #[command(flatten)]
+    preflight: Preflight,
+    /// Threads at work; the result is the same with any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright build` is not built yet"))
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let product = Product::read(&args.folder)?;
+    use_threads(args.threads)?;
+    let state = State::lock(&product.state_folder())?;
+    let base = Base::open(&product.resolve(&product.base.path))?;
+
+    let report = args.preflight.judge(&product, &base)?;
+    let clearance = report.clear()?;
+    let trained = match product.train {
+        Some(_) => Some(train::adapter_of(&product, &base, false, say)?),
+        None => None,
+    };
+    let mut bundles = Vec::new();
+    if product.declared_use.ship != Ship::Nothing {
+        let shipment = Shipment::gather(&product, &base, &state, say)?;
+        let mut stages = Stages::read(&state);
+        for customer in &product.customers {
+            bundles.push(shipment.seal(&report.clear_for(&customer.name)?, customer, &mut stages)?);
+        }
+    }
+    let built = Built { product: &product, base: &base, report: &report, trained: trained.as_ref(), bundles: &bundles };
+    if say.is_json() {
+        say.json(&built.json())
+    } else {
+        say.data(&built.table())
+    }
+    let vendors_part = clearance.obligations().iter().filter(|o| o.done_by == DoneBy::Vendor).count();
+    if vendors_part > 0 && !say.is_json() {
+        say.note(format!("{vendors_part} obligations are yours to meet: `sealwright check {}`", args.folder.display()));
+    }
+    Ok(Answer::Yes)
+}
+
+/// What stands at the end of a build.
+struct Built<'a> {
+    product: &'a Product,
+    base: &'a Base,
+    report: &'a Report,
+    trained: Option<&'a train::Adapter>,
+    bundles: &'a [Sealed],
+}
+
+impl Built<'_> {
+    fn table(&self) -> String {
+        let licenses: Vec<&str> = self.report.licenses().iter().filter_map(|l| l.id.as_deref()).collect();
+        let mut rows = vec![
+            ("product", format!("{} {}", self.product.product.title, self.product.product.version)),
+            ("base", format!("{}, {}", self.base.name(), licenses.join(" and "))),
+            ("verdict", self.report.verdict().name().to_owned()),
+        ];
+        if let Some(adapter) = self.trained {
+            rows.extend(training_rows(adapter));
+        }
+        rows.extend(self.bundles.iter().map(|bundle| ("bundle", bundle.line())));
+        rows.iter().map(|(name, value)| format!("{name:10}{value}\n")).collect()
+    }
+
+    fn json(&self) -> Value {
+        let training = self.trained.map(|adapter| {
+            let record = &adapter.trained.record;
+            json!({
+                "from-before": adapter.from_before,
+                "steps": record.steps,
+                "tokens": record.tokens,
+                "loss-tokens": record.loss_tokens,
+                "before": record.before,
+                "after": record.after,
+                "wall-seconds": record.wall_seconds,
+            })
+        });
+        json!({
+            "product": self.product.product,
+            "base": self.base.name(),
+            "verdict": self.report.verdict(),
+            "licenses": self.report.licenses(),
+            "training": training,
+            "bundles": self.bundles,
+        })
+    }
+}
+
+fn training_rows(adapter: &train::Adapter) -> Vec<(&'static str, String)> {
+    let record = &adapter.trained.record;
+    let before = if adapter.from_before { "  (from before)" } else { "" };
+    let mut rows = vec![("trained", format!("{} steps, {} tokens{before}", record.steps, record.tokens))];
+    let losses = both(record, |h| h.loss.map(|loss| format!("{loss:.4}")));
+    rows.extend(losses.map(|(was, is)| ("loss", format!("{was} → {is} on what was held out"))));
+    let matches = both(record, |h| (h.questions > 0).then(|| share(h)));
+    rows.extend(matches.map(|(was, is)| ("answers", format!("{was} → {is} of the held-out questions as wanted"))));
+    rows
+}
+
+fn both(record: &RunRecord, show: impl Fn(&HeldOut) -> Option<String>) -> Option<(String, String)> {
+    Some((show(record.before.as_ref()?)?, show(record.after.as_ref()?)?))
+}
+
+fn share(held_out: &HeldOut) -> String {
+    let percent = 100.0 * held_out.matched as f64 / held_out.questions as f64;
+    format!("{} of {} ({percent:.0} %)", held_out.matched, held_out.questions)
 }

@@ -11,6 +11,7 @@ mod keygen;
 mod open;
 mod pack;
 mod rule;
+mod stages;
 mod verify;
 
 #[cfg(feature = "ml")]

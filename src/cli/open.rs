@@ -1,12 +1,51 @@
-//! `sealwright open`.
+//! `sealwright open`: verify a bundle, judge its entitlement, decrypt it into a folder.
 
 use super::Answer;
-use super::say::Say;
-use sealwright::error::{Code, Error, Result};
+use super::say::{Say, visible};
+use super::verify::TrustArgs;
+use sealwright::base::Base;
+use sealwright::bundle::{Identities, Request, Seen, Use, verify};
+use sealwright::error::Result;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The bundle
+    bundle: PathBuf,
+    /// The customer's identity: an age identity file, or an ssh-ed25519 private key
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// The base at hand, to compare with the one that the bundle was made for
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// The folder to make
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright open` is not built yet"))
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let verified = verify(&args.bundle, &args.trust.read()?)?;
+    let identities = Identities::read(&args.identity)?;
+    let base = args.base.as_deref().map(|folder| Base::open(folder)?.fingerprint()).transpose()?;
+    let request = Request {
+        identities: &identities,
+        now: jiff::Timestamp::now(),
+        base: base.as_ref(),
+        wanted: Use::Open,
+        seen: &Seen::of_user()?,
+    };
+    let manifest = verified.open_into(&request, &args.out)?;
+    if say.is_json() {
+        say.json(&serde_json::json!({"opened": args.out, "manifest": manifest}));
+        return Ok(Answer::Yes);
+    }
+    say.data(&format!("{}\n", args.out.display()));
+    let (product, files) = (&manifest.product, manifest.payload.files);
+    say.note(visible(&format!("opened: {} {}, {files} files", product.name, product.version)));
+    if base.is_none() {
+        say.note("the base was not compared; `--base DIR` does");
+    }
+    Ok(Answer::Yes)
 }

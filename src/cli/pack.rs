@@ -1,12 +1,355 @@
-//! `sealwright pack`.
+//! `sealwright pack`: clearance + derivative + entitlement → one bundle a customer.
 
 use super::Answer;
+use super::check::Preflight;
 use super::say::Say;
-use sealwright::error::{Code, Error, Result};
+use super::stages::{Stages, State};
+use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
+use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
+use sealwright::base::{Base, Fingerprint};
+use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipe, Recipient, SigningKey, SourceFile, Trust, Use};
+use sealwright::digest::Sha256;
+use sealwright::error::{AtPath as _, Code, Error, Result};
+use sealwright::license::Clearance;
+use sealwright::product::{Customer, Product, Ship};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Where bundles land, in the product's folder.
+const DIST: &str = "dist";
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The product folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    #[command(flatten)]
+    preflight: Preflight,
+    /// Only for this customer; may be repeated
+    #[arg(long, value_name = "NAME")]
+    customer: Vec<String>,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright pack` is not built yet"))
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let product = Product::read(&args.folder)?;
+    let state = State::lock(&product.state_folder())?;
+    let base = Base::open(&product.resolve(&product.base.path))?;
+    let report = args.preflight.judge(&product, &base)?;
+    let shipment = Shipment::gather(&product, &base, &state, say)?;
+    let mut stages = Stages::read(&state);
+    let mut bundles = Vec::new();
+    for customer in chosen(&product, &args.customer)? {
+        let sealed = shipment.seal(&report.clear_for(&customer.name)?, customer, &mut stages)?;
+        if !say.is_json() {
+            say.note(sealed.line());
+        }
+        bundles.push(sealed);
+    }
+    if say.is_json() {
+        say.json(&json!({ "bundles": bundles }));
+    }
+    Ok(Answer::Yes)
+}
+
+fn chosen<'a>(product: &'a Product, names: &[String]) -> Result<Vec<&'a Customer>> {
+    if product.customers.is_empty() {
+        return Err(Error::new(Code::Usage, "the product file has no [[customer]]")
+            .with_hint("a bundle is made for a customer"));
+    }
+    let find = |name: &String| {
+        product.customers.iter().find(|c| c.name == *name).ok_or_else(|| {
+            let known = product.customers.iter().map(|c| c.name.as_str());
+            let near = sealwright::data::nearest(name, known.clone()).map(String::from);
+            let hint = near.map_or_else(|| known.collect::<Vec<_>>().join(", "), |n| format!("did you mean `{n}`?"));
+            Error::new(Code::Usage, format!("no such customer: {name}")).with_hint(hint)
+        })
+    };
+    if names.is_empty() { Ok(product.customers.iter().collect()) } else { names.iter().map(find).collect() }
+}
+
+/// A bundle that stands in `dist/`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sealed {
+    /// Who gets it.
+    pub customer: String,
+    /// Where it lies, in the product's folder.
+    pub file: PathBuf,
+    /// Its last day.
+    pub until: jiff::civil::Date,
+    /// Size and identity.
+    #[serde(flatten)]
+    pub made: Made,
+    /// Nothing had changed since it was made.
+    pub from_before: bool,
+}
+
+/// What is remembered of a bundle.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Made {
+    /// Of the file.
+    pub bytes: u64,
+    /// The digest of its manifest.
+    pub id: Sha256,
+}
+
+impl Sealed {
+    /// For people.
+    pub fn line(&self) -> String {
+        let size = indicatif::HumanBytes(self.made.bytes);
+        let before = if self.from_before { "  (from before)" } else { "" };
+        format!("{}  {size}  for {} until {}{before}", self.file.display(), self.customer, self.until)
+    }
+}
+
+/// What every customer's bundle of a product has in common.
+pub struct Shipment<'a> {
+    product: &'a Product,
+    base_name: String,
+    fingerprint: Fingerprint,
+    files: Vec<SourceFile>,
+    recipe: Option<Recipe>,
+    data: Vec<Sha256>,
+    metrics: Vec<(String, String)>,
+    signer: SigningKey,
+}
+
+impl<'a> Shipment<'a> {
+    /// The derivative that the product file names, with the key that signs it.
+    pub fn gather(product: &'a Product, base: &Base, state: &State, say: &Say) -> Result<Self> {
+        let fingerprint = base.fingerprint()?;
+        let mut shipment = Self {
+            product,
+            base_name: base.name(),
+            fingerprint,
+            files: Vec::new(),
+            recipe: None,
+            data: Vec::new(),
+            metrics: Vec::new(),
+            signer: signing_key(product, state, say)?,
+        };
+        match (&product.derivative, product.declared_use.ship) {
+            (_, Ship::Nothing) => {
+                return Err(Error::new(Code::Usage, "use.ship is `nothing`: there is nothing to pack")
+                    .with_hint("`adapter` ships the adapter"));
+            }
+            (Some(derivative), _) => shipment.take_theirs(&product.resolve(&derivative.path))?,
+            (None, Ship::Merged) => {
+                return Err(Error::new(Code::NotBuilt, "merging what was trained is not built yet")
+                    .with_hint("ship = \"adapter\", or merge it elsewhere and name the folder in [derivative]"));
+            }
+            (None, Ship::Adapter) => shipment.take_ours(&state.folder().join("adapter"), state)?,
+        }
+        Ok(shipment)
+    }
+
+    /// An adapter that `train` made: whole, and of this base.
+    fn take_ours(&mut self, folder: &Path, state: &State) -> Result<()> {
+        let record = RunRecord::read(folder)?.ok_or_else(|| {
+            Error::new(Code::Usage, format!("no finished training here: {}", folder.display()))
+                .with_hint("`sealwright train` first; `sealwright build` does both")
+        })?;
+        let tensors = folder.join(TENSOR_FILE);
+        if Sha256::of_file(&tensors)? != record.adapter {
+            return Err(Error::input(&tensors, "not the matrices that the run record beside it names")
+                .with_hint("`sealwright train --fresh` makes them again"));
+        }
+        if let [first, ..] = record.base.differs_in(&self.fingerprint)[..] {
+            return Err(Error::new(Code::WrongBase, format!("the adapter was trained on a base with another {first}"))
+                .with_hint("`sealwright train` trains on the base as it is now"));
+        }
+        let redacted = state.folder().join("shipped").join(RECORD_FILE);
+        record.redacted(&salt(state)?).write(redacted.parent().expect("it has a folder"))?;
+        let source = |name: &str, path: PathBuf| SourceFile { name: name.into(), path };
+        self.files = vec![
+            source(CONFIG_FILE, folder.join(CONFIG_FILE)),
+            source(TENSOR_FILE, tensors),
+            source(RECORD_FILE, redacted),
+        ];
+        self.recipe = Some(recipe(&adapter::read(folder)?.recipe));
+        self.data = record.data.iter().map(|file| file.digest).collect();
+        self.metrics = metrics(&record);
+        Ok(())
+    }
+
+    /// What another trainer made.
+    fn take_theirs(&mut self, folder: &Path) -> Result<()> {
+        if folder.join(CONFIG_FILE).is_file() {
+            self.recipe = Some(recipe(&adapter::read(folder)?.recipe));
+        }
+        self.files = bundle::gather(folder)?;
+        let paths = self.product.data.iter().map(|d| self.product.resolve(&d.path));
+        self.data = paths.map(|p| Sha256::of_file(&p)).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// The bundle of one customer, packed anew only where something changed.
+    pub fn seal(&self, clearance: &Clearance, customer: &Customer, stages: &mut Stages) -> Result<Sealed> {
+        self.may_reach(customer)?;
+        if let Some(duty) = clearance.unmet().next() {
+            let why = duty.unmet.as_deref().unwrap_or_default();
+            return Err(Error::new(Code::UnmetObligation, format!("{}, {}: {why}", duty.license, duty.clause))
+                .with_hint(duty.how.clone()));
+        }
+        let recipients = customer.recipients.iter().map(|r| Recipient::parse(r)).collect::<Result<Vec<_>>>()?;
+        let papers = Papers::from_clearance(clearance);
+        let uses: Vec<Use> = customer.uses.iter().filter_map(|word| Use::parse(word)).collect();
+        let plan = self.plan(&papers, customer, &recipients, &uses, issued()?);
+        let file = Path::new(DIST).join(plan.file_name());
+        let out = self.product.resolve(&file);
+        let stage = stages.run(&format!("bundle {}", customer.name), inputs(&plan, clearance)?, &out, || {
+            let packed = bundle::pack(&plan, &out)?;
+            // what leaves the house is read once as the customer will read it
+            let trust = Trust { keys: vec![self.signer.public()], allow_development: true };
+            bundle::verify(&out, &trust)?;
+            Ok(Made { bytes: packed.size, id: packed.id })
+        })?;
+        let (customer, until) = (customer.name.clone(), customer.until);
+        Ok(Sealed { customer, file, until, made: stage.found, from_before: stage.from_before })
+    }
+
+    fn plan<'p>(
+        &'p self,
+        papers: &'p Papers,
+        customer: &'p Customer,
+        recipients: &'p [Recipient],
+        uses: &'p [Use],
+        issued: jiff::Timestamp,
+    ) -> PackPlan<'p> {
+        let product = &self.product.product;
+        PackPlan {
+            papers,
+            files: &self.files,
+            vendor: &self.product.vendor.name,
+            product: ProductName {
+                name: product.name.clone(),
+                title: product.title.clone(),
+                version: product.version.clone(),
+            },
+            terms: &self.product.declared_use.terms,
+            purpose: &self.product.declared_use.purpose,
+            bases: vec![bundle::Base { name: self.base_name.clone(), fingerprint: self.fingerprint.clone() }],
+            recipe: self.recipe.clone(),
+            data: &self.data,
+            metrics: &self.metrics,
+            customer: &customer.name,
+            from: customer.from,
+            until: customer.until,
+            uses,
+            recipients,
+            issued,
+            signer: &self.signer,
+        }
+    }
+
+    /// One customer's data must not reach another's adapter.
+    fn may_reach(&self, customer: &Customer) -> Result<()> {
+        let barred =
+            |d: &&sealwright::product::Data| d.may_ship_to.as_ref().is_some_and(|l| !l.contains(&customer.name));
+        match self.product.data.iter().find(barred) {
+            None => Ok(()),
+            Some(data) => Err(Error::new(
+                Code::Denied,
+                format!("the adapter learnt from {}, which may not reach {}", data.path.display(), customer.name),
+            )
+            .with_hint(
+                "`may-ship-to` of that [[data]] says so; a product of its own, without that file, serves this customer",
+            )),
+        }
+    }
+}
+
+/// Everything that changes a bundle but the moment it is made at.
+fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
+    let file = |f: &SourceFile| Ok((f.name.clone(), Sha256::of_file(&f.path)?));
+    let mut report = clearance.report_json();
+    report.as_object_mut().map(|report| report.remove("judged"));
+    Ok(Sha256::of_json(&json!({
+        "program": env!("CARGO_PKG_VERSION"),
+        "report": report,
+        "texts": clearance.texts().iter().map(|(name, bytes)| (name, Sha256::of(bytes))).collect::<Vec<_>>(),
+        "notice": clearance.notice_lines(),
+        "files": plan.files.iter().map(file).collect::<Result<Vec<_>>>()?,
+        "vendor": plan.vendor,
+        "product": plan.product,
+        "terms": plan.terms,
+        "purpose": plan.purpose,
+        "bases": plan.bases,
+        "recipe": plan.recipe,
+        "data": plan.data,
+        "metrics": plan.metrics,
+        "customer": plan.customer,
+        "from": plan.from,
+        "until": plan.until,
+        "uses": plan.uses,
+        "recipients": plan.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "key": plan.signer.public().id(),
+    })))
+}
+
+fn recipe(recipe: &adapter::Recipe) -> Recipe {
+    Recipe {
+        method: "lora".into(),
+        rank: recipe.rank as u64,
+        alpha: recipe.alpha.to_string(),
+        targets: recipe.targets.clone(),
+    }
+}
+
+fn metrics(record: &RunRecord) -> Vec<(String, String)> {
+    let mut metrics = Vec::new();
+    for (when, held_out) in [("before", record.before), ("after", record.after)] {
+        let Some(held_out) = held_out else { continue };
+        metrics.extend(held_out.loss.map(|loss| (format!("held-out loss {when}"), format!("{loss:.4}"))));
+        if held_out.questions > 0 {
+            let share = 100.0 * held_out.matched as f64 / held_out.questions as f64;
+            metrics.push((format!("held-out questions answered {when}, %"), format!("{share:.1}")));
+        }
+    }
+    metrics
+}
+
+/// The vendor's key, or else a development key, made when there is none.
+fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey> {
+    if let Some(path) = &product.vendor.key {
+        return SigningKey::read(&product.resolve(path));
+    }
+    let path = state.folder().join("development.pem");
+    if !path.is_file() {
+        let key = SigningKey::generate(true);
+        key.write(&path)?;
+        let public = path.with_file_name("development.pub.pem");
+        sealwright::data::write_atomically(&public, |f| f.write_all(key.public().to_pem().as_bytes()).at(&public))?;
+        say.note(
+            "no vendor.key in the product file: made a development key; its bundles say so and are not for customers",
+        );
+    }
+    SigningKey::read(&path)
+}
+
+/// 32 secret bytes of this product, which hide its data's digests in what is shipped.
+fn salt(state: &State) -> Result<[u8; 32]> {
+    let path = state.folder().join("salt");
+    if !path.is_file() {
+        let mut random = [0; 32];
+        OsRng.fill_bytes(&mut random);
+        sealwright::data::write_atomically(&path, |file| file.write_all(&random).at(&path))?;
+    }
+    let bytes = sealwright::data::read_bytes(&path, 32)?;
+    bytes.try_into().map_err(|_| Error::input(&path, "not 32 bytes").with_hint("remove the file; a new one is made"))
+}
+
+/// Now, or SOURCE_DATE_EPOCH, for a build that repeats.
+fn issued() -> Result<jiff::Timestamp> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(jiff::Timestamp::now()),
+        Ok(text) => text
+            .parse()
+            .ok()
+            .and_then(|s| jiff::Timestamp::from_second(s).ok())
+            .ok_or_else(|| Error::new(Code::Usage, format!("SOURCE_DATE_EPOCH is no count of seconds: {text}"))),
+    }
 }

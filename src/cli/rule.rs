@@ -1,12 +1,80 @@
-//! `sealwright rule`.
+//! `sealwright rule`: writes a ruling on a finding for a person to sign off.
 
 use super::Answer;
-use super::say::Say;
+use super::check::Preflight;
+use super::say::{Say, visible};
+use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
+use sealwright::license::{self, Finding, FindingCode, Ruling, Severity};
+use sealwright::product::Product;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The product folder
+    folder: PathBuf,
+    /// The finding's code, as `sealwright check` prints it
+    code: String,
+    /// The licence, where several findings have this code
+    #[arg(long, value_name = "ID")]
+    license: Option<String>,
+    /// What the finding is about, where several have this code and licence
+    #[arg(long)]
+    subject: Option<String>,
+    /// The role that answers for the ruling
+    #[arg(long, value_name = "ROLE")]
+    by: String,
+    /// Why the finding may be lifted; it never leaves this folder
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// The last day that the ruling holds
+    #[arg(long, value_name = "DATE")]
+    until: Option<jiff::civil::Date>,
+    #[command(flatten)]
+    preflight: Preflight,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright rule` is not built yet"))
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let code: FindingCode = args.code.parse().map_err(|message: String| {
+        Error::new(Code::Usage, message).with_hint("`sealwright check` prints the codes of its findings")
+    })?;
+    let product = Product::read(&args.folder)?;
+    let base = Base::open(&product.resolve(&product.base.path))?;
+    let report = args.preflight.judge(&product, &base)?;
+    let meant = |f: &&Finding| {
+        f.code == code
+            && (args.license.is_none() || f.license == args.license)
+            && args.subject.as_ref().is_none_or(|s| *s == f.subject)
+    };
+    let findings: Vec<&Finding> = report.findings().iter().filter(meant).collect();
+    let open: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Review).copied().collect();
+    if open.is_empty() {
+        return Err(nothing_to_rule_on(code, &findings));
+    }
+    let today = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let path = args.preflight.rulings(&product);
+    let mut rulings = license::read_rulings(&path)?;
+    for finding in open {
+        let mut ruling = Ruling::answer(finding, report.digests(), &args.by, &args.reason, today);
+        ruling.until = args.until;
+        // a lapsed ruling on the same finding has been answered anew
+        rulings.retain(|r| !r.is_on_the_same(&ruling));
+        say.note(format!("ruled on {}: {}", finding.code.name(), visible(&finding.message)));
+        rulings.push(ruling);
+    }
+    license::write_rulings(&path, rulings)?;
+    say.note(format!("written for signing off: {}", path.display()));
+    Ok(Answer::Yes)
+}
+
+fn nothing_to_rule_on(code: FindingCode, findings: &[&Finding]) -> Error {
+    let name = code.name();
+    match findings.first().map(|f| f.severity) {
+        Some(Severity::Deny) => {
+            Error::new(Code::Denied, format!("a `deny` cannot be lifted: {name}")).with_hint(findings[0].remedy.clone())
+        }
+        Some(_) => Error::new(Code::Usage, format!("this finding needs no ruling: {name}")),
+        None => Error::new(Code::Usage, format!("the report has no such finding: {name}"))
+            .with_hint("`sealwright check` prints the findings, with licence and subject"),
+    }
 }

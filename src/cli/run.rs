@@ -1,12 +1,126 @@
-//! `sealwright run`.
+//! `sealwright run`: one question to a bundle, in memory: verify → judge → decrypt → answer. Nothing is written.
 
 use super::Answer;
 use super::say::Say;
+use super::train::use_threads;
+use super::verify::TrustArgs;
+use sealwright::adapter::{Adapter, CONFIG_FILE, TENSOR_FILE};
+use sealwright::base::Base;
+use sealwright::base::chat::Message;
+use sealwright::base::tokenizer::Tokenizer;
+use sealwright::bundle::{Identities, Opened, Request, Seen, Use, verify};
 use sealwright::error::{Code, Error, Result};
+use sealwright::model::Model;
+use sealwright::model::generate::{Sampler, generate};
+use sealwright::train::lora;
+use sealwright::train::template::Renderer;
+use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The bundle
+    bundle: PathBuf,
+    /// The question
+    question: String,
+    /// The customer's identity: an age identity file, or an ssh-ed25519 private key
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// Your own copy of the base
+    #[arg(long, value_name = "DIR")]
+    base: PathBuf,
+    /// Said before the question, as the system
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// The answer's most tokens
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    max_tokens: usize,
+    /// 0 answers the same every time
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    temperature: f32,
+    /// What a temperature above 0 draws from
+    #[arg(long, default_value_t = 17, value_name = "N")]
+    seed: u64,
+    /// Threads at work; the answer is the same with any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
 
-pub fn run(_args: &Args, _say: &Say) -> Result<Answer> {
-    Err(Error::new(Code::NotBuilt, "`sealwright run` is not built yet"))
+/// Of the probability mass, what sampling considers.
+const TOP_P: f32 = 0.95;
+
+pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    use_threads(args.threads)?;
+    let base = Base::open(&args.base)?;
+    let adapter = adapter_of(&open(args, &base)?)?;
+    let model = Model::load(&base)?;
+    let lora = lora::from_adapter(&model, &adapter)?;
+    let renderer = Renderer::open(&base, true)?;
+
+    let system = args.system.iter().map(|text| ("system", text));
+    let messages: Vec<Message> = system
+        .chain([("user", &args.question)])
+        .map(|(role, content)| Message { role: role.into(), content: content.clone() })
+        .collect();
+    let prompt = renderer.prompt(&messages)?;
+    let mut sampler = Sampler::new(args.temperature, TOP_P, args.seed);
+    let mut speech = Speech { tokenizer: &renderer.tokenizer, say, tokens: Vec::new(), said: 0 };
+    let ends = renderer.tokenizer.end_tokens();
+    let tokens = generate(&model, Some(&lora), &prompt, &mut sampler, args.max_tokens, ends, &mut |token| {
+        speech.hear(token);
+        true
+    })?;
+    let answer = renderer.tokenizer.decode(&tokens)?;
+    if say.is_json() {
+        say.json(&json!({"answer": answer, "tokens": tokens.len(), "prompt-tokens": prompt.len()}));
+    } else {
+        say.stream(&answer[speech.said..]);
+        say.data("\n");
+    }
+    Ok(Answer::Yes)
+}
+
+/// Verified, then judged by date, use, base, recipient and serial, then decrypted into memory.
+fn open(args: &Args, base: &Base) -> Result<Opened> {
+    let verified = verify(&args.bundle, &args.trust.read()?)?;
+    let identities = Identities::read(&args.identity)?;
+    verified.open(&Request {
+        identities: &identities,
+        now: jiff::Timestamp::now(),
+        base: Some(&base.fingerprint()?),
+        wanted: Use::Run,
+        seen: &Seen::of_user()?,
+    })
+}
+
+fn adapter_of(opened: &Opened) -> Result<Adapter> {
+    match (opened.files.get(CONFIG_FILE), opened.files.get(TENSOR_FILE)) {
+        (Some(config), Some(tensors)) => Adapter::from_bytes(config, tensors),
+        _ => Err(Error::new(Code::NotBuilt, "the bundle holds no adapter; merged weights can't be run yet")
+            .with_hint("`sealwright open` unpacks them")),
+    }
+}
+
+/// Says an answer while it comes.
+struct Speech<'a> {
+    tokenizer: &'a Tokenizer,
+    say: &'a Say,
+    tokens: Vec<u32>,
+    /// Bytes of the answer that were said.
+    said: usize,
+}
+
+impl Speech<'_> {
+    /// A token may end inside a character; its bytes wait for the rest.
+    fn hear(&mut self, token: u32) {
+        self.tokens.push(token);
+        let Ok(text) = self.tokenizer.decode(&self.tokens) else { return };
+        let whole = text.trim_end_matches('\u{fffd}').len();
+        if !self.say.is_json() && whole > self.said && text.is_char_boundary(self.said) {
+            self.say.stream(&text[self.said..whole]);
+            self.said = whole;
+        }
+    }
 }

@@ -32,6 +32,11 @@ impl Say {
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
+    /// Words of a model on stdout as they come; a terminal is not obeyed to.
+    pub fn stream(&self, text: &str) {
+        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
+    }
+
     /// One line of JSON on stdout.
     pub fn json_line(&self, value: &impl Serialize) {
         let line = serde_json::to_string(value).expect("our own values serialise");

@@ -1,7 +1,9 @@
 //! `sealwright train`: product file → licence pre-flight → plan → adapter, with progress.
 
 use super::Answer;
+use super::check::Preflight;
 use super::say::Say;
+use super::stages::State;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::product::{self, Product};
@@ -17,6 +19,8 @@ pub struct Args {
     /// The product folder
     #[arg(default_value = ".")]
     folder: PathBuf,
+    #[command(flatten)]
+    preflight: Preflight,
     /// Train although the licence forbids the declared use; the adapter can never be packed
     #[arg(long)]
     allow_denied: bool,
@@ -31,21 +35,40 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    // LICENCE PRE-FLIGHT: check::preflight(&product, &base, …) goes here; a denied use ends the command unless
-    // args.allow_denied.
-    let _ = args.allow_denied;
-    let plan = plan_of(&product, &base)?;
-    use_threads(args.threads)?;
-    if args.fresh {
-        train::forget(&plan)?;
-    } else if let Some(done) = train::finished(&base, &plan)? {
-        say.note("nothing has changed since the last training; `--fresh` would repeat it");
-        report(&done, say);
-        return Ok(Answer::Yes);
+    let report = args.preflight.judge(&product, &base)?;
+    match report.clear() {
+        Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),
+        Err(error) => say.warning(format!("what this trains cannot be packed as things stand: {error}")),
+        Ok(_) => {}
     }
-    let trained = train_with_progress(&base, &plan, say)?;
-    report(&trained, say);
+    use_threads(args.threads)?;
+    let _state = State::lock(&product.state_folder())?;
+    if args.fresh {
+        train::forget(&plan_of(&product, &base)?)?;
+    }
+    let adapter = adapter_of(&product, &base, args.fresh, say)?;
+    if adapter.from_before {
+        say.note("nothing has changed since the last training; `--fresh` would repeat it");
+    }
+    show(&adapter.trained, say);
     Ok(Answer::Yes)
+}
+
+/// The product's adapter.
+pub struct Adapter {
+    /// Folder and record.
+    pub trained: Trained,
+    /// Nothing had changed since it was trained.
+    pub from_before: bool,
+}
+
+/// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
+pub fn adapter_of(product: &Product, base: &Base, fresh: bool, say: &Say) -> Result<Adapter> {
+    let plan = plan_of(product, base)?;
+    match train::finished(base, &plan)? {
+        Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
+        _ => Ok(Adapter { trained: train_with_progress(base, &plan, say)?, from_before: false }),
+    }
 }
 
 /// The training that a product file asks for.
@@ -70,7 +93,7 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
     Ok(Plan {
         data: product.data.iter().map(source).collect(),
         questions: questions_of(product),
-        base_name: base_name(base),
+        base_name: base.name(),
         rank: train.rank,
         alpha: train.alpha,
         targets: match &train.targets {
@@ -104,16 +127,6 @@ pub fn questions_of(product: &Product) -> Option<Questions> {
     })
 }
 
-/// A base's public name: where its config says it comes from, or else its folder's; never a path.
-fn base_name(base: &Base) -> String {
-    let named = base.config.value().get("_name_or_path").and_then(|n| n.as_str());
-    let is_hub_name = |name: &&str| {
-        name.split('/').count() == 2 && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
-    };
-    let folder = || base.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
-    named.filter(is_hub_name).map(String::from).or_else(folder).unwrap_or_else(|| "base".into())
-}
-
 /// How many threads the engine uses from now on; by default one a core.
 pub fn use_threads(threads: Option<u16>) -> Result<()> {
     let Some(threads) = threads else {
@@ -141,7 +154,7 @@ pub fn stop_flag() -> &'static AtomicBool {
 }
 
 /// Trains, and says meanwhile how it goes.
-pub fn train_with_progress(base: &Base, plan: &Plan, say: &Say) -> Result<Trained> {
+fn train_with_progress(base: &Base, plan: &Plan, say: &Say) -> Result<Trained> {
     let mut progress = Progress::new(say);
     let trained = train::run(base, plan, &mut |event| progress.on(event), stop_flag());
     progress.bar.finish_and_clear();
@@ -258,7 +271,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn report(trained: &Trained, say: &Say) {
+fn show(trained: &Trained, say: &Say) {
     let record = &trained.record;
     if say.is_json() {
         return say.json_line(&json!({

@@ -1,1 +1,39 @@
-//! The license room.
+//! The law: what the licences of base, parents and data say of a declared use. No tensors, no network; the clock is
+//! an argument.
+//!
+//! [`Subject::read`] gathers the evidence of a base's folder, [`check`] meets the facts of every licence that binds
+//! with the declared [`Use`], [`Report::clear`] makes the [`Clearance`] without which nothing is packed.
+
+mod chain;
+mod declared;
+mod facts;
+mod finding;
+mod identify;
+mod judge;
+mod limits;
+mod lineage;
+mod markup;
+mod obligations;
+mod papers;
+mod policy;
+mod rules;
+mod ruling;
+mod scan;
+mod sketch;
+mod spans;
+mod subject;
+mod text;
+mod verdict;
+
+pub use chain::{How, Listed};
+pub use declared::{Customer, DataOrigin, Grant, GrantKind, Origin, Ship, Use};
+pub use facts::{Record, Role, Standing};
+pub use finding::{Finding, FindingCode, Ruled, Severity};
+pub use identify::{Identity, fingerprint, identify};
+pub use obligations::Obligation;
+pub use policy::{Decision, DoneBy, ObligationWord, Policies};
+pub use ruling::{FILE_NAME as RULINGS, Ruling, RulingState, read as read_rulings, write as write_rulings};
+pub use sketch::Sketch;
+pub use subject::{Claim, MAX_FILES, Subject, TextFile};
+pub use text::{MAX_BYTES, tokens};
+pub use verdict::{Clearance, CustomerVerdict, DISCLAIMER, Digests, Report, Verdict, check};

@@ -120,7 +120,7 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
             run.save(observe)?;
         }
     }
-    let after = run.measure(Some(&run.lora), observe, stop)?;
+    let after = run.measure_after(observe, stop)?;
     run.finish(base, after)
 }
 
@@ -132,7 +132,8 @@ pub fn forget(plan: &Plan) -> Result<()> {
 /// The record of an adapter that this very plan made, if it stands whole in the plan's folder.
 pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
     let folder = plan.folder.join(ADAPTER_FOLDER);
-    let Some(record) = RunRecord::read(&folder)? else {
+    // a record that this version cannot read is of no use: the training is repeated
+    let Ok(Some(record)) = RunRecord::read(&folder) else {
         return Ok(None);
     };
     let tensors = folder.join(TENSOR_FILE);
@@ -279,19 +280,42 @@ impl<'a> Run<'a> {
 
     fn measure_before(&mut self, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<()> {
         if self.counters.before.is_none() {
-            let before = self.measure(None, observe, stop)?;
-            self.counters.before = Some(before);
+            let loss = self.held_out_loss(None, observe);
+            self.counters.before = Some(self.ask(None, loss, observe, stop)?);
         }
         Ok(())
     }
 
-    /// Loss and answers on what was held out, with an adapter or for the base alone.
-    fn measure(&self, lora: Option<&Lora>, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<HeldOut> {
-        let loss = self.held_out_loss(lora);
+    /// The held-out loss was taken after the last step; the questions remain.
+    fn measure_after(&self, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<HeldOut> {
+        self.ask(Some(&self.lora), self.losses.last().and_then(|l| l.held_out), observe, stop)
+    }
+
+    fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
+        let loss = self.held_out_loss(Some(&self.lora), observe);
+        if let Some(last) = self.losses.last_mut() {
+            last.held_out = loss;
+        }
+    }
+
+    fn held_out_loss(&self, lora: Option<&Lora>, observe: &mut dyn FnMut(Event)) -> Option<f64> {
+        let at_once = self.plan.micro_batch() * self.plan.sequence;
+        let loss = eval::loss(self.model, lora, &self.material.held_out, at_once);
         if let Some(loss) = loss {
             observe(Event::HeldOut { step: self.counters.step, loss });
         }
-        let questions = self.material.questions.len() as u64;
+        loss
+    }
+
+    fn ask(
+        &self,
+        lora: Option<&Lora>,
+        loss: Option<f64>,
+        observe: &mut dyn FnMut(Event),
+        stop: &AtomicBool,
+    ) -> Result<HeldOut> {
+        let (renderer, asked) = (&self.material.renderer, &self.material.questions);
+        let questions = asked.len() as u64;
         let (mut done, mut matched) = (0, 0);
         if let Some(source) = &self.plan.questions {
             let mut answered = |answer: &eval::Answer| {
@@ -299,23 +323,9 @@ impl<'a> Run<'a> {
                 matched += u64::from(answer.matched);
                 observe(Event::Asked { done, questions, matched });
             };
-            let (renderer, asked) = (&self.material.renderer, &self.material.questions);
             eval::ask(self.model, lora, renderer, asked, source.matching, stop, &mut answered)?;
         }
         Ok(HeldOut { loss, questions, matched })
-    }
-
-    fn held_out_loss(&self, lora: Option<&Lora>) -> Option<f64> {
-        let at_once = self.plan.micro_batch() * self.plan.sequence;
-        eval::loss(self.model, lora, &self.material.held_out, at_once)
-    }
-
-    fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
-        let loss = self.held_out_loss(Some(&self.lora));
-        if let (Some(last), Some(loss)) = (self.losses.last_mut(), loss) {
-            last.held_out = Some(loss);
-            observe(Event::HeldOut { step: self.counters.step, loss });
-        }
     }
 
     fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
@@ -348,7 +358,8 @@ impl<'a> Run<'a> {
         private_folder(&folder)?;
         let adapter = lora::to_adapter(&self.lora, &self.plan.base_name);
         adapter::write(&folder, &adapter)?;
-        curve::write(&folder, &self.plan.base_name, &self.losses)?;
+        let title = format!("Loss of an adapter for {}", self.plan.base_name);
+        curve::write(&folder, &title, &self.losses, self.counters.before.and_then(|b| b.loss))?;
         let record = self.record(base, after, Sha256::of_file(&folder.join(TENSOR_FILE))?)?;
         record.write(&folder)?;
         State::remove(state_folder)?;

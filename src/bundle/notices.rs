@@ -1,0 +1,117 @@
+//! What must travel in clear: licence texts, NOTICE, model card, public report. Out of the clearance and the product.
+
+use super::seal::PackPlan;
+use crate::digest::Sha256;
+use crate::license::Clearance;
+use std::fmt::Write as _;
+
+/// What a clearance gives a bundle. Only a clearance makes one.
+pub struct Papers {
+    /// `allow` or `allow-with-obligations`.
+    pub(super) verdict: String,
+    /// The licences that the derivative's bases stand under, by id.
+    pub(super) licenses: Vec<String>,
+    /// What must be done, and by whom it is.
+    pub(super) duties: Vec<Duty>,
+    /// Licence texts: file name under `LICENSES/`, bytes.
+    pub(super) texts: Vec<(String, Vec<u8>)>,
+    /// Paragraphs that NOTICE must hold.
+    pub(super) notice: Vec<String>,
+    /// The public part of the report.
+    pub(super) report: serde_json::Value,
+    /// Of the policy that cleared it.
+    pub(super) policy: Sha256,
+}
+
+impl Papers {
+    /// The papers that a clearance asks for.
+    pub fn from_clearance(clearance: &Clearance) -> Self {
+        let duties = clearance.obligations().iter().map(|o| Duty {
+            license: o.license.clone(),
+            term: o.term.clone(),
+            clause: o.clause.clone(),
+            done_by: o.done_by.name().to_owned(),
+        });
+        Self {
+            verdict: clearance.verdict().name().to_owned(),
+            licenses: clearance.licenses().iter().filter_map(|l| l.id.clone()).collect(),
+            duties: duties.collect(),
+            texts: clearance.texts().to_vec(),
+            notice: clearance.notice_lines().to_vec(),
+            report: clearance.report_json(),
+            policy: clearance.policy_digest(),
+        }
+    }
+}
+
+/// One obligation of a licence.
+#[derive(Debug, Clone)]
+pub struct Duty {
+    /// The licence's id.
+    pub license: String,
+    /// The word of the vocabulary.
+    pub term: String,
+    /// Where the licence says so.
+    pub clause: String,
+    /// Who or what fulfils it.
+    pub done_by: String,
+}
+
+/// `NOTICE`.
+pub(super) fn notice(plan: &PackPlan<'_>) -> String {
+    let mut text = format!("{} {}\n{}\n", plan.product.title, plan.product.version, plan.vendor);
+    for base in &plan.bases {
+        let _ = writeln!(text, "\nBuilt on {}", base.name);
+    }
+    for paragraph in &plan.papers.notice {
+        let _ = writeln!(text, "\n{}", paragraph.trim_end());
+    }
+    text + "\nThe licence texts stand in LICENSES/.\n"
+}
+
+/// `MODEL_CARD.md`.
+pub(super) fn model_card(plan: &PackPlan<'_>) -> String {
+    let mut text = format!("# {} {}\n\n", plan.product.title, plan.product.version);
+    let bases: Vec<_> = plan.bases.iter().map(|b| b.name.as_str()).collect();
+    let _ = writeln!(text, "- Vendor: {}\n- Base: {}", plan.vendor, bases.join(", "));
+    if let Some(recipe) = &plan.recipe {
+        let targets = recipe.targets.join(", ");
+        let _ =
+            writeln!(text, "- Adapter: {}, rank {}, alpha {}, on {targets}", recipe.method, recipe.rank, recipe.alpha);
+    }
+    if !plan.purpose.is_empty() {
+        let _ = writeln!(text, "- Made for: {}", plan.purpose);
+    }
+    let _ = writeln!(text, "- Terms: {}\n- Licences of the base: {}", plan.terms, plan.papers.licenses.join(", "));
+    let _ = writeln!(text, "- Pre-flight: {} (report.json)", plan.papers.verdict);
+    table(
+        &mut text,
+        "Measured",
+        ["what", "value"],
+        plan.metrics.iter().map(|(name, value)| [name.clone(), value.clone()]),
+    );
+    let duties =
+        plan.papers.duties.iter().map(|d| [format!("{}, {}: {}", d.license, d.clause, d.term), d.done_by.clone()]);
+    table(&mut text, "Obligations", ["licence, clause, duty", "done by"], duties);
+    text
+}
+
+/// A section with a table, when it has rows.
+fn table(text: &mut String, title: &str, head: [&str; 2], rows: impl Iterator<Item = [String; 2]>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "\n## {title}\n\n| {} | {} |\n|---|---|", head[0], head[1]);
+    for row in rows {
+        let [a, b] = row.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        let _ = writeln!(text, "| {a} | {b} |");
+    }
+}
+
+/// `report.json`.
+pub(super) fn report(papers: &Papers) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(&papers.report).expect("a JSON value serialises");
+    bytes.push(b'\n');
+    bytes
+}

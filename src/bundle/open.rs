@@ -1,0 +1,259 @@
+//! From a verified bundle to the derivative, FORMAT.md sections 3 and 7: judged first, decrypted as a stream, and kept
+//! apart until the last age chunk, the ciphertext's digest, the papers and `model.sig` agree.
+
+use super::entitlement::{Use, judge_base};
+use super::keys::Identities;
+use super::layout::{self, Head};
+use super::manifest::{Manifest, Payload};
+use super::seen::Seen;
+use super::verify::Verified;
+use super::walk::{LICENSES, PAYLOAD, is_paper};
+use super::{frames, limits, model_sig};
+use crate::base::Fingerprint;
+use crate::data;
+use crate::digest::{Hashing, Sha256};
+use crate::error::{AtPath, Code, Error, Result};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Who asks for what.
+pub struct Request<'a> {
+    /// The customer's keys.
+    pub identities: &'a Identities,
+    /// The clock.
+    pub now: Timestamp,
+    /// The base at hand, where there is one to compare.
+    pub base: Option<&'a Fingerprint>,
+    /// What it will be used for.
+    pub wanted: Use,
+    /// The serials seen before.
+    pub seen: &'a Seen,
+}
+
+/// A derivative in memory, wiped when it is dropped.
+pub struct Opened {
+    /// What was signed.
+    pub manifest: Manifest,
+    /// Every file by name.
+    pub files: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+impl Verified {
+    /// Judges date, use, base, recipient and serial.
+    pub fn judge(&self, request: &Request<'_>) -> Result<()> {
+        let entitlement = &self.manifest.entitlement;
+        entitlement.judge_date(request.now)?;
+        entitlement.judge_use(request.wanted)?;
+        if let Some(fingerprint) = request.base {
+            judge_base(&self.manifest.bases, fingerprint)?;
+        }
+        entitlement.judge_recipient(&request.identities.recipients())?;
+        request.seen.judge(&self.manifest)
+    }
+
+    /// Opens it into memory.
+    pub fn open(mut self, request: &Request<'_>) -> Result<Opened> {
+        self.judge(request)?;
+        if self.manifest.payload.size > limits::MAX_MEMORY_BYTES {
+            return Err(too_large(&self.manifest.payload, "more than is opened in memory"));
+        }
+        let mut place = Place::Memory(BTreeMap::new());
+        self.unpack(request.identities, &mut place)?;
+        request.seen.remember(&self.manifest)?;
+        match place {
+            Place::Memory(files) => Ok(Opened { manifest: self.manifest, files }),
+            Place::Folder(_) => unreachable!("made as memory above"),
+        }
+    }
+
+    /// Opens it into a folder that is not there yet; it appears when everything in it is verified.
+    pub fn open_into(mut self, request: &Request<'_>, folder: &Path) -> Result<Manifest> {
+        self.judge(request)?;
+        if folder.symlink_metadata().is_ok() {
+            return Err(Error::new(Code::Usage, format!("something is there already: {}", folder.display()))
+                .with_hint("name a folder that doesn't exist yet"));
+        }
+        let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).at(parent)?;
+        demand_space(parent, &self.manifest.payload)?;
+        let temporary = private_folder(parent)?;
+        self.unpack(request.identities, &mut Place::Folder(temporary.path().to_owned()))?;
+        request.seen.remember(&self.manifest)?;
+        std::fs::rename(temporary.path(), folder).at(folder)?;
+        let _ = temporary.keep(); // it has its final name: nothing is left to remove
+        data::sync_folder(parent)?;
+        Ok(self.manifest)
+    }
+
+    fn unpack(&mut self, identities: &Identities, place: &mut Place) -> Result<()> {
+        self.file.seek(SeekFrom::Start(self.payload)).at(&self.path)?;
+        let sealed = self.manifest.entries.last().expect("verified: the last entry is the payload");
+        let mut cipher = Hashing::new((&self.file).take(sealed.size));
+        let files = read_payload(&mut cipher, identities, &self.manifest.payload, place)?;
+        let (_, digest, size) = cipher.finish();
+        if (digest, size) != (sealed.sha256, sealed.size) {
+            return Err(
+                Error::new(Code::Damaged, format!("{PAYLOAD} changed while it was read")).with_hint("try again")
+            );
+        }
+        check_files(&files, &self.manifest)?;
+        let signed = place.model_sig(&files)?;
+        let digests = files.into_iter().filter(|(name, _)| name != model_sig::NAME).collect();
+        model_sig::verify(&signed, &self.manifest.subject(), &digests, &self.signer)
+    }
+}
+
+/// Decrypts and unpacks to the very end of every layer; returns the digests of the files.
+fn read_payload(
+    cipher: &mut impl Read,
+    identities: &Identities,
+    payload: &Payload,
+    place: &mut Place,
+) -> Result<BTreeMap<String, Sha256>> {
+    let plain = age::Decryptor::new(cipher).and_then(|d| d.decrypt(identities.as_age())).map_err(|e| age_error(&e))?;
+    let frames = frames::Reader::new(plain, payload.size).map_err(|e| layout::read_error(&e))?;
+    let mut tar = layout::Reader::new(frames);
+    let (mut files, mut last) = (BTreeMap::new(), String::new());
+    while let Some(head) = tar.next_head()? {
+        if last == model_sig::NAME || (head.name != model_sig::NAME && head.name <= last) {
+            return Err(bad(format!("{}: an entry of the payload that may not stand here", head.name)));
+        }
+        if files.len() as u64 == payload.files {
+            return Err(bad("the payload has more files than the manifest says"));
+        }
+        if head.size > payload.size {
+            // the signed size bounds what a header may ask for, before any memory is taken
+            return Err(Error::new(Code::Truncated, format!("{}: the payload ends before its data does", head.name)));
+        }
+        last.clone_from(&head.name);
+        let digest = place.receive(&head, &mut tar)?;
+        files.insert(head.name, digest);
+    }
+    if last != model_sig::NAME || files.len() as u64 != payload.files {
+        return Err(bad("the payload does not end with model.sig, or has fewer files than the manifest says"));
+    }
+    match tar.into_inner().read(&mut [0]).map_err(|e| layout::read_error(&e))? {
+        0 => Ok(files),
+        _ => Err(bad("the payload's tar ends before the size that the manifest says")),
+    }
+}
+
+/// The papers inside are those outside.
+fn check_files(files: &BTreeMap<String, Sha256>, manifest: &Manifest) -> Result<()> {
+    let outside: BTreeMap<_, _> =
+        manifest.entries.iter().filter(|e| is_paper(&e.name)).map(|e| (e.name.as_str(), e.sha256)).collect();
+    let is_inside = |name: &str| is_paper(name) || name.starts_with(LICENSES);
+    let inside: BTreeMap<_, _> =
+        files.iter().filter(|(name, _)| is_inside(name)).map(|(name, digest)| (name.as_str(), *digest)).collect();
+    if inside == outside { Ok(()) } else { Err(bad("the papers in the payload are not those outside")) }
+}
+
+fn age_error(error: &age::DecryptError) -> Error {
+    match error {
+        age::DecryptError::NoMatchingKeys => {
+            Error::new(Code::WrongCustomer, "the payload is not encrypted to the recipient that the manifest names")
+        }
+        age::DecryptError::Io(error) => layout::read_error(error),
+        other => bad(format!("{PAYLOAD}: {other}")),
+    }
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Code::BadBundle, message)
+}
+
+fn too_large(payload: &Payload, why: &str) -> Error {
+    Error::new(Code::TooLarge, format!("the opened payload takes {} bytes, {why}", payload.size))
+}
+
+fn demand_space(folder: &Path, payload: &Payload) -> Result<()> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(folder).map_err(|e| Error::io(folder, &e.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if payload.size > free {
+            return Err(too_large(payload, &format!("and {} has {free} free", folder.display()))
+                .with_hint("free some space, or open it into another place"));
+        }
+    }
+    Ok(())
+}
+
+/// Other users can't look into it at any moment; removed when dropped.
+fn private_folder(parent: &Path) -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".sealwright-").suffix(".partial");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(parent).at(parent)
+}
+
+/// Where the files go.
+enum Place {
+    Folder(PathBuf),
+    Memory(BTreeMap<String, Zeroizing<Vec<u8>>>),
+}
+
+impl Place {
+    /// Takes one file in; returns its digest.
+    fn receive<R: Read>(&mut self, head: &Head, tar: &mut layout::Reader<R>) -> Result<Sha256> {
+        match self {
+            Place::Folder(root) => {
+                let path = root.join(&head.name);
+                let parent = path.parent().expect("a name below the root");
+                std::fs::create_dir_all(parent).at(parent)?;
+                let file = File::options().write(true).create_new(true).open(&path).at(&path)?;
+                let mut sink = Hashing::new(file);
+                tar.data(head, &mut sink)?;
+                let (file, digest, _) = sink.finish();
+                file.sync_all().at(&path)?;
+                Ok(digest)
+            }
+            Place::Memory(files) => {
+                let mut bytes = Zeroizing::new(Vec::new());
+                // all at once: a growing Vec would leave copies behind that nobody wipes
+                bytes.try_reserve_exact(usize::try_from(head.size).unwrap_or(usize::MAX)).map_err(|_| {
+                    Error::new(
+                        Code::TooLarge,
+                        format!("{} takes {} bytes, more than there is memory", head.name, head.size),
+                    )
+                })?;
+                tar.data(head, &mut *bytes)?;
+                let digest = Sha256::of(&*bytes);
+                files.insert(head.name.clone(), bytes);
+                Ok(digest)
+            }
+        }
+    }
+
+    /// The bytes of `model.sig`, as they were received.
+    fn model_sig(&self, files: &BTreeMap<String, Sha256>) -> Result<Zeroizing<Vec<u8>>> {
+        let bytes = match self {
+            Place::Folder(root) => {
+                Zeroizing::new(data::read_bytes(&root.join(model_sig::NAME), limits::MAX_MODEL_SIG_BYTES)?)
+            }
+            Place::Memory(files) => files[model_sig::NAME].clone(),
+        };
+        if bytes.len() as u64 > limits::MAX_MODEL_SIG_BYTES || Sha256::of(&*bytes) != files[model_sig::NAME] {
+            return Err(bad("model.sig is too large, or changed while it was read"));
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_before_a_byte_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = demand_space(dir.path(), &Payload { size: u64::MAX, files: 1 }).unwrap_err();
+        assert_eq!(error.code, Code::TooLarge);
+        demand_space(dir.path(), &Payload { size: 1, files: 1 }).unwrap();
+    }
+}

@@ -1,0 +1,319 @@
+//! Everything that binds the derivative: the base's own texts and claims, its parents, the training data. Each member
+//! is judged alone; what speaks against the evidence itself is a finding here.
+
+use super::declared::{Origin, Use};
+use super::facts::{Record, Role, Standing};
+use super::finding::FindingCode as F;
+use super::identify::{Identity, identify};
+use super::judge::Judge;
+use super::policy::Policies;
+use super::subject::{Claim, Subject, TextFile};
+use serde::Serialize;
+
+/// The subject of a finding on the base as a whole.
+pub const BASE: &str = "base";
+
+/// One licence that binds, and how that is known.
+#[derive(Debug, Clone)]
+pub struct Member<'p> {
+    pub record: &'p Record,
+    /// The file, model or data file that it is the licence of.
+    pub of: String,
+    pub how: How,
+    /// Its text, where one is at hand.
+    pub text: Option<Vec<u8>>,
+}
+
+/// How a licence is known to bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Its text was identified.
+    Text,
+    /// A text resembles its text.
+    Similar,
+    /// The card or the weights' metadata names it.
+    Card,
+    /// A model that the base was made from stands under it.
+    Lineage,
+    /// Training data stands under it.
+    Data,
+}
+
+impl Member<'_> {
+    /// May this member deny? Only a text that was identified and a record that was read whole.
+    pub fn may_deny(&self) -> bool {
+        self.how == How::Text && self.record.standing == Standing::Read
+    }
+}
+
+/// A licence in the report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    /// `None` where it is not known.
+    pub id: Option<String>,
+    /// The file, model or data file.
+    pub of: String,
+    /// How it is known.
+    pub how: How,
+    /// Resemblance from 0 to 1, where the text is only similar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+/// What binds, what is listed, and the use policies at hand by the licences that they belong to.
+#[derive(Default)]
+pub struct Chain<'p> {
+    pub members: Vec<Member<'p>>,
+    pub listed: Vec<Listed>,
+    pub use_policies: Vec<(Vec<String>, TextFile)>,
+}
+
+impl<'p> Chain<'p> {
+    /// Follows the evidence; findings on it go to `judge`.
+    pub fn follow(subject: &Subject, declared: &Use, judge: &mut Judge<'p>) -> Self {
+        let mut chain = Self::default();
+        for file in &subject.texts {
+            chain.read_text(file, judge);
+        }
+        let texts = chain.members.len();
+        chain.compare_claims(&subject.claims, texts, judge);
+        if subject.texts.is_empty() && subject.claims.is_empty() {
+            judge.evidence(
+                F::NoLicense,
+                BASE,
+                "nothing in the base's folder names its licence".into(),
+                "put the licence's text into the folder, or name one with `[base] license-text`",
+            );
+        }
+        chain.read_parents(subject, judge);
+        let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() > 1 {
+            judge.evidence(
+                F::SeveralLicenses,
+                BASE,
+                format!("these bind together: {}", ids.join(", ")),
+                "the strictest of their terms holds",
+            );
+        }
+        for origin in &declared.data {
+            chain.read_origin(&origin.path, &origin.origin, judge);
+        }
+        chain
+    }
+
+    fn read_text(&mut self, file: &TextFile, judge: &mut Judge<'p>) {
+        let Some(text) = file.text() else {
+            judge.evidence(
+                F::TextUnreadable,
+                &file.name,
+                format!("not a UTF-8 text: {}", file.name),
+                "put a plain text of the licence beside it and rule on this file",
+            );
+            return;
+        };
+        if file.vouched {
+            judge.evidence(
+                F::TextVouched,
+                &file.name,
+                format!("the vendor vouches that {} is the base's licence", file.name),
+                "keep a record of where the text came from",
+            );
+        }
+        let list =
+            |id: Option<&str>, how, score| Listed { id: id.map(String::from), of: file.name.clone(), how, score };
+        match identify(text, judge.policies) {
+            Identity::Known(known) => {
+                for (id, role) in &known {
+                    if *role == Role::UsePolicy {
+                        continue;
+                    }
+                    self.listed.push(list(Some(id), How::Text, None));
+                    self.add(id, &file.name, How::Text, Some(file.bytes.clone()), judge.policies);
+                }
+                let policies = known.into_iter().filter(|(_, role)| *role == Role::UsePolicy).map(|(id, _)| id);
+                let policies: Vec<String> = policies.collect();
+                if !policies.is_empty() {
+                    self.use_policies.push((policies, file.clone()));
+                }
+            }
+            Identity::Similar(id, role, score) => {
+                let what = if role == Role::UsePolicy { "use policy of " } else { "" };
+                judge.evidence(
+                    F::TextSimilar,
+                    &file.name,
+                    format!("{} resembles the {what}{id} ({:.0} %) but is not its text", file.name, score * 100.0),
+                    "compare it with the original; if the difference states no term, rule on it",
+                );
+                let score = (score * 1000.0).round() / 1000.0;
+                self.listed.push(list(Some(&id), How::Similar, Some(score)));
+                if role == Role::UsePolicy {
+                    self.use_policies.push((vec![id], file.clone()));
+                } else {
+                    self.add(&id, &file.name, How::Similar, Some(file.bytes.clone()), judge.policies);
+                }
+            }
+            Identity::Unknown => {
+                judge.evidence(
+                    F::TextUnknown,
+                    &file.name,
+                    format!("{} is like no text that is known", file.name),
+                    "have a lawyer read it; add a record to the policies, or rule on it",
+                );
+                self.listed.push(list(None, How::Text, None));
+            }
+        }
+    }
+
+    /// The card comes last: it agrees with the texts, or it is a finding. `texts`: how many members have one.
+    fn compare_claims(&mut self, claims: &[Claim], texts: usize, judge: &mut Judge<'p>) {
+        for claim in claims {
+            if claim.license.contains(" OR ") {
+                judge.evidence(
+                    F::LicenseChoice,
+                    claim.by,
+                    format!("the {} offers a choice: {}", claim.by, claim.license),
+                    "pick one, put its text into the base's folder, and rule on the choice",
+                );
+                continue;
+            }
+            for named in claim.license.split(" AND ") {
+                self.compare_claim(named, claim.by, texts, judge);
+            }
+        }
+    }
+
+    fn compare_claim(&mut self, named: &str, by: &'static str, texts: usize, judge: &mut Judge<'p>) {
+        let candidates = named_by(named, judge.policies);
+        if candidates.iter().any(|c| self.members[..texts].iter().any(|m| m.record.id == c.id)) {
+            return;
+        }
+        if texts > 0 && !matches!(named, "other" | "unknown") {
+            let found: Vec<&str> = self.members[..texts].iter().map(|m| m.record.id.as_str()).collect();
+            judge.evidence(
+                F::CardAndTextDiffer,
+                by,
+                format!("the {by} says {named}, the text is {}", found.join(", ")),
+                "ask the licensor which one holds; until then both bind",
+            );
+        }
+        let [record] = candidates.as_slice() else {
+            if texts == 0 {
+                judge.evidence(
+                    F::ClaimUnknown,
+                    by,
+                    format!("the {by} names a licence that is not known: {named}"),
+                    "put the licence's text into the folder, or name one with `[base] license-text`",
+                );
+                self.listed.push(Listed { id: None, of: by.into(), how: How::Card, score: None });
+            }
+            return;
+        };
+        let text = listed_text(&record.id);
+        if texts == 0 {
+            judge.about(
+                record,
+                F::ClaimedWithoutText,
+                by,
+                format!("the {by} names {}, but its text is not in the base's folder", record.id),
+                if text.is_some() {
+                    "the text of the SPDX list will travel; put the base's own copy beside the card, or rule on it"
+                } else {
+                    "put the base's own copy into its folder, or name one with `[base] license-text`"
+                },
+            );
+        }
+        self.listed.push(Listed { id: Some(record.id.clone()), of: by.into(), how: How::Card, score: None });
+        self.add(&record.id, by, How::Card, text, judge.policies);
+    }
+
+    fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {
+        let named = subject.parents.iter().map(|p| (p, true)).chain(subject.config_name.iter().map(|p| (p, false)));
+        for (parent, certain) in named {
+            match judge.policies.lineage().find(parent) {
+                Some(model) => self.add_parent(parent, &model.license, judge.policies),
+                None if certain => judge.evidence(
+                    F::ParentUnknown,
+                    parent,
+                    format!("the base was made from {parent}, whose licence is not known here"),
+                    "read its licence; add it to policies/lineage.toml, or rule on it",
+                ),
+                None => {}
+            }
+        }
+    }
+
+    fn add_parent(&mut self, parent: &str, id: &str, policies: &'p Policies) {
+        self.listed.push(Listed { id: Some(id.to_owned()), of: parent.to_owned(), how: How::Lineage, score: None });
+        // the same licence binds once; the strongest evidence is already there
+        if !self.members.iter().any(|m| m.record.id == id) {
+            self.add(id, parent, How::Lineage, listed_text(id), policies);
+        }
+    }
+
+    fn read_origin(&mut self, path: &str, origin: &Origin, judge: &mut Judge<'p>) {
+        let list =
+            |id: Option<&str>| Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None };
+        match origin {
+            Origin::Own => {}
+            Origin::License(named) => match named_by(named, judge.policies).as_slice() {
+                [record] => {
+                    self.listed.push(list(Some(&record.id)));
+                    judge.data_license(record, path);
+                }
+                _ => {
+                    judge.evidence(
+                        F::DataLicenseUnknown,
+                        path,
+                        format!("data under a licence that is not known: {named}"),
+                        "have its licence read, add a record to the policies, or rule on it",
+                    );
+                    self.listed.push(list(None));
+                }
+            },
+            Origin::GeneratedBy(model) => match judge.policies.lineage().find(model) {
+                Some(known) => {
+                    self.listed.push(list(Some(&known.license)));
+                    if let Some(record) = judge.policies.record(&known.license) {
+                        let same = self.members.iter().any(|m| m.record.id == record.id);
+                        judge.generated_data(record, path, model, same);
+                    }
+                }
+                None => judge.evidence(
+                    F::GeneratorUnknown,
+                    path,
+                    format!("data written by {model}, whose terms are not known here"),
+                    "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
+                ),
+            },
+        }
+    }
+
+    fn add(&mut self, id: &str, of: &str, how: How, text: Option<Vec<u8>>, policies: &'p Policies) {
+        // two copies of one text bind once
+        let twice = how == How::Text && self.members.iter().any(|m| m.how == How::Text && m.record.id == id);
+        if let Some(record) = policies.record(id).filter(|_| !twice) {
+            self.members.push(Member { record, of: of.to_owned(), how, text });
+        }
+    }
+}
+
+/// The records that a card or a data set may mean by this name: an id, a card tag, or a `license_name`.
+fn named_by<'p>(named: &str, policies: &'p Policies) -> Vec<&'p Record> {
+    let named = named.trim();
+    let is = |id: &str| id.eq_ignore_ascii_case(named);
+    if let Some(record) = policies.records().find(|r| is(&r.id) || r.id.strip_prefix("LicenseRef-").is_some_and(is)) {
+        return vec![record];
+    }
+    if matches!(named, "other" | "unknown") {
+        return Vec::new();
+    }
+    policies.records().filter(|r| r.card_tags.iter().any(|tag| is(tag))).collect()
+}
+
+/// The text of a licence on the SPDX list.
+fn listed_text(id: &str) -> Option<Vec<u8>> {
+    spdx::license_id(id).map(|l| l.text().as_bytes().to_vec())
+}

@@ -1,0 +1,64 @@
+//! Which licence is this text? Identified only when the digest of its stream equals a known one; else at best similar.
+
+use super::facts::Role;
+use super::policy::Policies;
+use super::sketch::Sketch;
+use super::spans::cut;
+use super::text::{digest, tokens};
+use crate::digest::Sha256;
+
+/// Below this resemblance a text counts as unknown.
+pub const SIMILAR_FROM: f64 = 0.25;
+
+/// What a text is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Identity {
+    /// Equal to a known text but for its open spans. A use policy may belong to several licences.
+    Known(Vec<(String, Role)>),
+    /// Close to the text of this licence, and not equal to it; the share of common shingles, from 0 to 1.
+    Similar(String, Role, f64),
+    /// Like nothing that is known.
+    Unknown,
+}
+
+/// Identifies a licence text.
+pub fn identify(text: &str, policies: &Policies) -> Identity {
+    let tokens = tokens(text);
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    if let Some(known) = policies.known.get(&digest(&tokens)) {
+        return Identity::Known(known.clone());
+    }
+    let mut ids: Vec<&String> = policies.spans.iter().flat_map(|s| s.ids()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let cut = cut(&tokens, id, &policies.spans);
+        if cut.len() == tokens.len() {
+            continue;
+        }
+        let known = policies.known.get(&digest(&cut)).into_iter().flatten().filter(|(known, _)| known == id);
+        let known: Vec<_> = known.cloned().collect();
+        if !known.is_empty() {
+            return Identity::Known(known);
+        }
+    }
+    nearest(&tokens, policies)
+}
+
+fn nearest(tokens: &[&str], policies: &Policies) -> Identity {
+    let sketch = Sketch::of(tokens);
+    let known = policies.records().flat_map(|r| r.texts.iter().map(move |t| (r, t)));
+    let scored = known.filter_map(|(r, t)| Some((t.sketch.as_ref()?.resemblance(&sketch), r, t)));
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, record, text)) if score >= SIMILAR_FROM => Identity::Similar(record.id.clone(), text.role, score),
+        _ => Identity::Unknown,
+    }
+}
+
+/// What a record keeps of a text: digest and length of its stream with the licence's open spans cut, and its sketch.
+pub fn fingerprint(text: &str, id: &str, policies: &Policies) -> (Sha256, usize, Sketch) {
+    let tokens = tokens(text);
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let cut = cut(&tokens, id, &policies.spans);
+    (digest(&cut), cut.len(), Sketch::of(&cut))
+}

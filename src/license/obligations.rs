@@ -1,0 +1,170 @@
+//! What must travel with the derivative, and the questions that bear on this use.
+
+use super::chain::{Chain, Member};
+use super::declared::{Ship, Use};
+use super::facts::{CommercialUse, Duty, Hosting, Open, Question, QuestionUse, Role, When};
+use super::finding::FindingCode as F;
+use super::judge::{At, Judge};
+use super::policy::{DoneBy, Policies};
+use serde::Serialize;
+
+/// One duty of one licence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Obligation {
+    /// A kind of the vocabulary.
+    pub term: String,
+    /// The licence that asks for it.
+    pub license: String,
+    /// Where.
+    pub clause: String,
+    /// Who meets it.
+    pub done_by: DoneBy,
+    /// Set words, to be used exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// How it is met.
+    pub how: String,
+    /// Why it cannot be met now: `pack` refuses while this stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<String>,
+}
+
+/// The duties of one member under this use; `crossed`: a line of users or revenue is.
+pub fn of(
+    member: &Member<'_>,
+    chain: &Chain<'_>,
+    declared: &Use,
+    crossed: bool,
+    policies: &Policies,
+) -> Vec<Obligation> {
+    let duties = member.record.obligations.iter().filter(|d| applies(d, member, declared, crossed));
+    duties
+        .map(|duty| {
+            let word = policies.duty(&duty.kind);
+            Obligation {
+                term: duty.kind.clone(),
+                license: member.record.id.clone(),
+                clause: duty.clause.clone(),
+                done_by: word.done_by,
+                words: duty.words.clone(),
+                how: word.satisfy.clone(),
+                unmet: unmet(duty, member, chain),
+            }
+        })
+        .collect()
+}
+
+fn applies(duty: &Duty, member: &Member<'_>, declared: &Use, crossed: bool) -> bool {
+    let handing_over = declared.ship != Ship::Nothing;
+    let paid = member.record.commercial_use.iter().any(|c| !matches!(c, CommercialUse::Yes | CommercialUse::Threshold));
+    match (duty.kind.as_str(), duty.when) {
+        ("register", _) if !declared.commercial => false,
+        ("request-licence", None | Some(When::Always)) => declared.commercial && paid,
+        (_, Some(When::HandingOver)) => handing_over,
+        (_, Some(When::Hosting)) => !handing_over,
+        (_, Some(When::AboveLimit)) => crossed,
+        (_, Some(When::OutputsTrainAModel)) => declared.trains_models_on_outputs != Some(false),
+        (_, Some(When::OwnNoticesAdded)) => false,
+        (_, Some(When::Always)) => true,
+        // what rides along with copies: hosting gives none, unless the licence says that it does
+        (kind, None) if !handing_over && RIDES_ALONG.contains(&kind) => {
+            member.record.hosting_is_distribution != Hosting::No
+        }
+        (_, None) => true,
+    }
+}
+
+const RIDES_ALONG: [&str; 9] = [
+    "ship-licence-text",
+    "ship-use-policy",
+    "notice-file",
+    "retain-notices",
+    "state-changes",
+    "attribute-source",
+    "same-licence",
+    "offer-source",
+    "keep-documentation",
+];
+
+fn unmet(duty: &Duty, member: &Member<'_>, chain: &Chain<'_>) -> Option<String> {
+    let id = &member.record.id;
+    match duty.kind.as_str() {
+        "ship-licence-text" if member.text.is_none() => Some(format!("the text of {id} is not at hand")),
+        "ship-use-policy" if !has_policy(member, chain) => Some(format!("the use policy of {id} is not at hand")),
+        _ => None,
+    }
+}
+
+/// A policy at hand, or one that is part of the licence's own text.
+fn has_policy(member: &Member<'_>, chain: &Chain<'_>) -> bool {
+    let apart = member.record.texts.iter().any(|t| t.role == Role::UsePolicy);
+    !apart || chain.use_policies.iter().any(|(ids, _)| ids.contains(&member.record.id))
+}
+
+/// A finding for each licence that lays duties on this use, and for each that cannot be met.
+pub fn report(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligation]) {
+    if duties.is_empty() {
+        return;
+    }
+    let terms: Vec<&str> = duties.iter().map(|d| d.term.as_str()).collect();
+    let clauses: Vec<&str> = duties.iter().map(|d| d.clause.as_str()).collect();
+    let at = At { term: "obligations", clause: &clauses.join("; ") };
+    judge.at(
+        member,
+        F::DutiesApply,
+        at,
+        format!("{} asks for: {}", member.record.id, terms.join(", ")),
+        "see the obligations: each says who meets it",
+    );
+    for duty in duties {
+        if let Some(reason) = &duty.unmet {
+            let at = At { term: &duty.term, clause: &duty.clause };
+            judge.at(member, F::TextNotAtHand, at, reason.clone(), "put a copy into the base's folder");
+        }
+    }
+}
+
+/// The questions of the record that bear on this use.
+pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligation], multimodal: bool) {
+    for question in &member.record.questions {
+        let bears = question.bears_on.iter().find(|word| bears(word, member, judge.declared, duties, multimodal));
+        let Some(term) = bears.filter(|_| concerns(question, judge.declared.ship)) else { continue };
+        let code = if question.open == Open::Review { F::OpenQuestion } else { F::NotedQuestion };
+        let duty = duties.iter().find(|d| d.term == *term).map(|d| d.clause.as_str());
+        let at = At { term, clause: duty.unwrap_or_else(|| member.record.clause(term)) };
+        let remedy =
+            if question.open == Open::Review { "have it judged, and rule on it" } else { "nothing: good to know" };
+        judge.at(member, code, at, question.text.clone(), remedy);
+    }
+}
+
+fn concerns(question: &Question, ship: Ship) -> bool {
+    question.uses.iter().any(|asked| match asked {
+        QuestionUse::Any => true,
+        QuestionUse::Adapter => ship == Ship::Adapter,
+        QuestionUse::Merged => ship == Ship::Merged,
+        QuestionUse::Hosted => ship == Ship::Nothing,
+    })
+}
+
+/// Does a question about this fact or duty matter to this use?
+fn bears(word: &str, member: &Member<'_>, declared: &Use, duties: &[Obligation], multimodal: bool) -> bool {
+    use super::facts::Scope;
+    let record = member.record;
+    let closed = record.commercial_use.iter().any(|c| matches!(c, CommercialUse::No | CommercialUse::ResearchOnly));
+    match word {
+        // where commerce is forbidden, what counts as none matters only to those who claim none
+        "commercial-use" => !(closed && declared.commercial),
+        "field-of-use" => declared.fields.as_ref().is_none_or(|f| f.iter().any(|f| record.field_of_use.contains(f))),
+        "territory" | "limit-territory" => record.territories.iter().any(|t| t.scope == Scope::All || multimodal),
+        "output-training" | "no-output-training" => declared.trains_models_on_outputs != Some(false),
+        "derivative-own-terms" | "no-further-limits" => declared.has_other_terms_than(&record.id),
+        "derivative-distribution" => declared.ship != Ship::Nothing,
+        "hosting-is-distribution" => declared.ship == Ship::Nothing,
+        "limit" => !record.limits.is_empty(),
+        "request-licence" => duties.iter().any(|d| d.term == word) && !(closed && declared.commercial),
+        kind if record.obligations.iter().any(|d| d.kind == kind) => duties.iter().any(|d| d.term == kind),
+        _ => true,
+    }
+}

@@ -1,0 +1,190 @@
+//! What is judged: the evidence that a base's folder gives of its licences. Weights may be absent.
+
+use super::text::MAX_BYTES;
+use crate::base::Base;
+use crate::data;
+use crate::digest::Sha256;
+use crate::error::{AtPath, Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// More licence files than this in one folder are refused.
+pub const MAX_FILES: usize = 64;
+
+/// Licence files, claims and parents of a base.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What the base calls itself: for notices and messages.
+    pub name: String,
+    /// Licence texts and use policies.
+    pub texts: Vec<TextFile>,
+    /// Notice files, to be carried.
+    pub notices: Vec<TextFile>,
+    /// What card and weights say of the licence.
+    pub claims: Vec<Claim>,
+    /// Models that the base says it was made from.
+    pub parents: Vec<String>,
+    /// A name in the config that may be the base's own or a parent's.
+    pub config_name: Option<String>,
+    /// Does the base take pictures or sound, too?
+    pub multimodal: bool,
+    digest: Sha256,
+}
+
+/// A file of the base's folder.
+#[derive(Debug, Clone)]
+pub struct TextFile {
+    /// Relative to the folder, with `/`.
+    pub name: String,
+    /// As they are.
+    pub bytes: Vec<u8>,
+    /// Not from the base's folder: the vendor vouches for it.
+    pub vouched: bool,
+}
+
+impl TextFile {
+    /// As text, where it is UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok()
+    }
+}
+
+/// A licence that is named without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// As it stands there: `apache-2.0`, `llama2`.
+    pub license: String,
+    /// `card` or `weights`.
+    pub by: &'static str,
+}
+
+impl Subject {
+    /// Gathers the evidence; `license_text` is a file that the vendor vouches for.
+    pub fn read(base: &Base, license_text: Option<&Path>) -> Result<Self> {
+        let (mut texts, notices) = files(&base.folder)?;
+        if let Some(path) = license_text {
+            let name = path.file_name().map_or_else(|| "LICENSE".into(), |n| n.to_string_lossy().into_owned());
+            texts.push(TextFile { name, bytes: data::read_bytes(path, MAX_BYTES)?, vouched: true });
+        }
+        let config = base.config.value();
+        let config_name =
+            config.get("_name_or_path").and_then(Value::as_str).filter(|n| is_hub_id(n)).map(String::from);
+        let mut subject = Self {
+            name: name(base, config_name.as_deref()),
+            claims: claims(base),
+            parents: parents(base)?,
+            multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
+            config_name,
+            texts,
+            notices,
+            digest: Sha256([0; 32]),
+        };
+        subject.digest = subject.evidence();
+        Ok(subject)
+    }
+
+    /// Over all evidence: texts, notices, claims, parents.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+
+    fn evidence(&self) -> Sha256 {
+        let files = |files: &[TextFile]| -> Vec<_> {
+            files.iter().map(|f| (f.name.clone(), Sha256::of(&f.bytes), f.vouched)).collect()
+        };
+        Sha256::of_json(&(
+            (files(&self.texts), files(&self.notices), &self.claims),
+            (&self.parents, &self.config_name, self.multimodal),
+        ))
+    }
+}
+
+/// Licence texts and notices, sorted by name; also those in a folder `LICENSES`.
+fn files(folder: &Path) -> Result<(Vec<TextFile>, Vec<TextFile>)> {
+    let (mut texts, mut notices) = (Vec::new(), Vec::new());
+    let mut paths = list(folder)?;
+    for inner in paths.clone().iter().filter(|p| p.is_dir() && lower_name(p) == "licenses") {
+        paths.extend(list(inner)?);
+    }
+    for path in paths.into_iter().filter(|p| p.is_file()) {
+        let name = lower_name(&path);
+        let inside = path.parent() != Some(folder);
+        let is_notice = name.starts_with("notice");
+        if !inside && !is_notice && !is_license_name(&name) {
+            continue;
+        }
+        let bytes = data::read_bytes(&path, MAX_BYTES)?;
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let file = TextFile { name, bytes, vouched: false };
+        if is_notice { notices.push(file) } else { texts.push(file) }
+    }
+    if texts.len() + notices.len() > MAX_FILES {
+        return Err(Error::input(folder, format!("more than {MAX_FILES} licence files")));
+    }
+    Ok((texts, notices))
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).at(folder)?;
+    let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>().at(folder)?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn lower_name(path: &Path) -> String {
+    path.file_name().map_or(String::new(), |n| n.to_string_lossy().to_lowercase())
+}
+
+/// `LICENSE`, `MODEL_LICENSE.txt`, `Tongyi Qianwen LICENSE AGREEMENT`, `COPYING`, `USE_POLICY.md`; no program.
+fn is_license_name(name: &str) -> bool {
+    let program = [".py", ".json", ".jinja", ".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end));
+    let plain: String = name.replace(['-', ' '], "_");
+    !program
+        && (["license", "licence", "use_policy"].iter().any(|word| plain.contains(word))
+            || plain.starts_with("copying"))
+}
+
+/// `org/name`, not a path on somebody's disk.
+fn is_hub_id(name: &str) -> bool {
+    let part = |p: &str| !p.is_empty() && !p.starts_with('.') && !p.contains(['\\', ' ', ':']);
+    matches!(name.split('/').collect::<Vec<_>>().as_slice(), [org, model] if part(org) && part(model))
+}
+
+fn name(base: &Base, config_name: Option<&str>) -> String {
+    let title = base.card.as_ref().and_then(|c| c.prose.lines().find_map(|l| l.trim().strip_prefix("# ")));
+    let folder = || base.folder.file_name().map_or_else(|| "base".into(), |n| n.to_string_lossy().into_owned());
+    config_name.or(title).map_or_else(folder, |name| name.trim().to_owned())
+}
+
+fn claims(base: &Base) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    if let Some(card) = &base.card {
+        let mut named = card.words("license");
+        // `other` says nothing; its name stands beside it
+        if named.contains(&"other") && !card.words("license_name").is_empty() {
+            named.retain(|l| *l != "other");
+            named.extend(card.words("license_name"));
+        }
+        claims.extend(named.into_iter().map(|l| Claim { license: l.trim().to_owned(), by: "card" }));
+    }
+    let metadata = base.headers.metadata.iter().filter(|(key, _)| key.to_lowercase().ends_with("license"));
+    claims.extend(metadata.map(|(_, l)| Claim { license: l.trim().to_owned(), by: "weights" }));
+    claims.retain(|c| !c.license.is_empty());
+    claims.dedup_by(|a, b| a.license == b.license);
+    claims
+}
+
+fn parents(base: &Base) -> Result<Vec<String>> {
+    let mut parents: Vec<String> =
+        base.card.iter().flat_map(|c| c.words("base_model")).map(|p| p.trim().to_owned()).collect();
+    let adapter = base.folder.join("adapter_config.json");
+    if adapter.is_file() {
+        let value: Value =
+            serde_json::from_slice(&data::read_bytes(&adapter, MAX_BYTES)?).map_err(|e| Error::input(&adapter, e))?;
+        parents.extend(value.get("base_model_name_or_path").and_then(Value::as_str).map(String::from));
+    }
+    parents.sort();
+    parents.dedup();
+    Ok(parents)
+}
