@@ -1,4 +1,4 @@
-//! What must travel in clear: licence texts, NOTICE, the model card, the public report. Out of the clearance and the product.
+//! What must travel in clear: licence texts, NOTICE, model card, public report. Out of the clearance and the product.
 
 use super::seal::PackPlan;
 use crate::digest::Sha256;

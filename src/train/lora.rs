@@ -3,7 +3,7 @@
 use super::draw::{Purpose, stream, unit};
 use crate::adapter::{Adapter, Module, Recipe};
 use crate::error::Result;
-use crate::model::{Lora, Matrices, Model};
+use crate::model::{Lora, LoraModule, Model};
 
 /// New matrices, as PEFT begins them: they change nothing yet.
 pub fn fresh(model: &Model, rank: usize, alpha: f32, targets: &[String], seed: u64) -> Result<Lora> {
@@ -15,14 +15,18 @@ pub fn fresh(model: &Model, rank: usize, alpha: f32, targets: &[String], seed: u
 
 /// An adapter's matrices, for this network.
 pub fn from_adapter(model: &Model, adapter: &Adapter) -> Result<Lora> {
-    let matrices = adapter.modules.iter().map(|m| Matrices {
-        name: &m.name,
-        inputs: m.inputs,
-        outputs: m.outputs,
-        a: &m.a,
-        b: &m.b,
-    });
-    let lora = Lora::of(adapter.recipe.rank, adapter.recipe.plain_alpha(), matrices);
+    let recipe = &adapter.recipe;
+    let (mut modules, mut values) = (Vec::new(), Vec::new());
+    let mut place = |matrix: &[f32]| {
+        let start = values.len();
+        values.extend_from_slice(matrix);
+        start..values.len()
+    };
+    for module in &adapter.modules {
+        let (a, b) = (place(&module.a), place(&module.b));
+        modules.push(LoraModule { name: module.name.clone(), inputs: module.inputs, outputs: module.outputs, a, b });
+    }
+    let lora = Lora { rank: recipe.rank, alpha: recipe.plain_alpha(), modules, values };
     model.accepts_lora(&lora).map_err(|e| e.with_hint("use the base that the adapter was trained on"))?;
     Ok(lora)
 }
