@@ -37,7 +37,7 @@ impl Papers {
             licenses: clearance.licenses().iter().filter_map(|l| l.id.clone()).collect(),
             duties: duties.collect(),
             texts: clearance.texts().to_vec(),
-            notice: clearance.notice_lines().to_vec(),
+            notice: clearance.notice_paragraphs().to_vec(),
             report: clearance.report_json(),
             policy: clearance.policy_digest(),
         }
