@@ -1,4 +1,4 @@
-//! The papers that travel with a derivative: licence texts, use policies and the lines of `NOTICE`.
+//! The papers that travel with a derivative: licence texts, use policies and the paragraphs of `NOTICE`.
 
 use super::chain::Chain;
 use super::declared::{Ship, Use};
@@ -10,7 +10,7 @@ use super::subject::Subject;
 pub struct Papers {
     /// Names for `LICENSES/`, and exact bytes.
     pub texts: Vec<(String, Vec<u8>)>,
-    /// The lines of `NOTICE`.
+    /// The paragraphs of `NOTICE`.
     pub notice: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Papers {
     }
 }
 
-/// What was changed, under which licences, set words, and the base's own notices, unchanged.
+/// The paragraphs: what was changed, under which licences, set words, and the base's own notices, unchanged.
 fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation]) -> Vec<String> {
     let made = match declared.ship {
         Ship::Adapter => "a low-rank adapter",
@@ -47,21 +47,17 @@ fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obliga
         Ship::Nothing => "a hosted derivative",
     };
     let base = &subject.name;
-    let mut lines = vec![format!("{} changed the base model {base}: fine-tuned into {made}.", declared.vendor)];
+    let mut origin = format!("{} changed the base model {base}: fine-tuned into {made}.", declared.vendor);
     for member in &chain.members {
         let record = member.record;
-        lines.push(format!("{base} stands under {} ({}); the text is in LICENSES/.", record.name, record.id));
+        origin += &format!("\n{base} stands under {} ({}); the text is in LICENSES/.", record.name, record.id);
     }
-    let mut words: Vec<&str> = Vec::new();
+    let mut paragraphs = vec![origin];
     for duty in duties.iter().filter(|d| matches!(d.term.as_str(), "notice-file" | "disclaimer-words")) {
-        words.extend(duty.words.as_deref().filter(|w| !words.contains(w)));
-    }
-    for said in words {
-        lines.extend([String::new(), said.to_owned()]);
+        paragraphs.extend(duty.words.clone().filter(|words| !paragraphs.contains(words)));
     }
     for file in &subject.notices {
-        lines.extend([String::new(), format!("---- {} of {base} ----", file.name)]);
-        lines.extend(String::from_utf8_lossy(&file.bytes).lines().map(String::from));
+        paragraphs.push(format!("{} of {base}:\n\n{}", file.name, String::from_utf8_lossy(&file.bytes)));
     }
-    lines
+    paragraphs
 }

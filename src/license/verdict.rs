@@ -294,8 +294,8 @@ impl Clearance {
         &self.report.papers.texts
     }
 
-    /// The lines of `NOTICE`.
-    pub fn notice_lines(&self) -> &[String] {
+    /// The paragraphs of `NOTICE`.
+    pub fn notice_paragraphs(&self) -> &[String] {
         &self.report.papers.notice
     }
 
