@@ -163,6 +163,7 @@ fn norm(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 
 /// [T, T]: 0 where attention may look, minus infinity after it.
 fn causal(t: usize) -> Result<Tensor> {
-    let mask: Vec<f32> = (0..t).flat_map(|i| (0..t).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 })).collect();
+    let mask: Vec<f32> =
+        (0..t).flat_map(|i| (0..t).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 })).collect();
     Tensor::from_vec(mask, (t, t), &Device::Cpu)
 }
