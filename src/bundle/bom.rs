@@ -1,5 +1,6 @@
 //! `bom.cdx.json`: a CycloneDX 1.6 ML-BOM (ECMA-424). The same inputs give the same bytes.
 
+use super::entitlement::Base;
 use super::manifest::Manifest;
 use super::seal::PackPlan;
 use crate::digest::{Hasher, Sha256};
@@ -7,17 +8,11 @@ use serde_json::{Value, json};
 
 /// The bill of materials; private data stands in it by salted digest only.
 pub(super) fn bom(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) -> Vec<u8> {
-    let bases: Vec<_> = plan.bases.iter().enumerate().map(|(i, base)| {
-        let print = &base.fingerprint;
-        let components = [("weights", print.weights), ("config", print.config), ("tokenizer", print.tokenizer), ("template", print.template)];
-        let properties: Vec<_> =
-            components.iter().map(|(name, digest)| property(&format!("sealwright:base:{name}:sha256"), digest)).collect();
-        let licenses: Vec<_> = plan.papers.licenses.iter().map(|id| license(id)).collect();
-        json!({"bom-ref": format!("base-{i}"), "type": "machine-learning-model", "name": base.name, "licenses": licenses, "properties": properties})
-    }).collect();
-    let refs: Vec<_> = (0..bases.len()).map(|i| format!("base-{i}")).collect();
+    let bases: Vec<_> = plan.bases.iter().enumerate().map(|(i, base)| component_of(plan, i, base)).collect();
+    let refs: Vec<_> = (0..bases.len()).map(base_ref).collect();
     let mut dependencies = vec![json!({"ref": "derivative", "dependsOn": refs})];
     dependencies.extend(refs.iter().map(|r| json!({"ref": r})));
+    let tool = json!({"type": "application", "name": "sealwright", "version": env!("CARGO_PKG_VERSION")});
     let bom = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -25,10 +20,10 @@ pub(super) fn bom(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) 
         "serialNumber": serial_number(manifest, derivative),
         "version": 1,
         "metadata": {
-            "timestamp": plan.issued.to_string(),
-            "tools": {"components": [{"type": "application", "name": "sealwright", "version": env!("CARGO_PKG_VERSION")}]},
+            "timestamp": timestamp(manifest),
+            "tools": {"components": [tool]},
             "manufacturer": {"name": plan.vendor},
-            "component": component(plan, derivative),
+            "component": the_product(plan, derivative),
         },
         "components": bases,
         "dependencies": dependencies,
@@ -38,7 +33,35 @@ pub(super) fn bom(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) 
     bytes
 }
 
-fn component(plan: &PackPlan<'_>, derivative: Sha256) -> Value {
+/// Whole seconds, as the manifest has them.
+fn timestamp(manifest: &Manifest) -> Option<String> {
+    let seconds = i64::try_from(manifest.issued).ok()?;
+    jiff::Timestamp::from_second(seconds).ok().map(|t| t.to_string())
+}
+
+fn base_ref(index: usize) -> String {
+    format!("base-{index}")
+}
+
+/// A base as a component: its licences, and its fingerprint as properties.
+fn component_of(plan: &PackPlan<'_>, index: usize, base: &Base) -> Value {
+    let print = &base.fingerprint;
+    let properties = [
+        property("sealwright:base:weights:sha256", &print.weights),
+        property("sealwright:base:config:sha256", &print.config),
+        property("sealwright:base:tokenizer:sha256", &print.tokenizer),
+        property("sealwright:base:template:sha256", &print.template),
+    ];
+    json!({
+        "bom-ref": base_ref(index),
+        "type": "machine-learning-model",
+        "name": base.name,
+        "licenses": plan.papers.licenses.iter().map(|id| license(id)).collect::<Vec<_>>(),
+        "properties": properties,
+    })
+}
+
+fn the_product(plan: &PackPlan<'_>, derivative: Sha256) -> Value {
     let ancestors: Vec<_> =
         plan.bases.iter().map(|b| json!({"type": "machine-learning-model", "name": b.name})).collect();
     let metrics: Vec<_> = plan.metrics.iter().map(|(name, value)| json!({"type": name, "value": value})).collect();
@@ -51,7 +74,12 @@ fn component(plan: &PackPlan<'_>, derivative: Sha256) -> Value {
         "licenses": [license(plan.terms)],
         "pedigree": {"ancestors": ancestors},
         "modelCard": {
-            "modelParameters": {"task": "text-generation", "datasets": data_sets(plan, derivative), "inputs": [{"format": "text"}], "outputs": [{"format": "text"}]},
+            "modelParameters": {
+                "task": "text-generation",
+                "datasets": data_sets(plan, derivative),
+                "inputs": [{"format": "text"}],
+                "outputs": [{"format": "text"}],
+            },
             "quantitativeAnalysis": {"performanceMetrics": metrics},
             "considerations": {"useCases": [plan.purpose]},
         },

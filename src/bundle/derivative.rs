@@ -68,7 +68,8 @@ pub(super) fn check(files: &[SourceFile]) -> Result<()> {
             return Err(Error::input(path, "LICENSES/ is the bundle's own").with_hint("rename or remove the folder"));
         }
         check_name(name).and_then(|()| names.add(name)).map_err(|e| {
-            Error::input(path, &e).with_hint("rename or remove it; the bundle has papers of its own, and FORMAT.md, section 1, has the rules for names")
+            Error::input(path, &e)
+                .with_hint("rename or remove it; the bundle has papers of its own, and rules for names")
         })?;
         check_kind(name, path)?;
     }

@@ -1,4 +1,4 @@
-//! The payload's compression, FORMAT.md section 3: independent zstd frames of 1 MiB, so that nothing about them is free.
+//! The payload's compression, FORMAT.md section 3: independent zstd frames of 1 MiB, whose form leaves nothing free.
 
 use super::layout::read_error;
 use super::limits::{MAX_BLOCK_BYTES, MAX_FRAME_BYTES, PIECE_BYTES};

@@ -204,7 +204,7 @@ impl Identities {
             // what stands in the line is a secret: it is not shown
             let key = line.parse().map_err(|reason| {
                 Error::input(path, format!("line {} is not an age identity: {reason}", number + 1))
-                    .with_hint("AGE-SECRET-KEY-1… as `sealwright keygen identity` writes it; plugins can't be used yet")
+                    .with_hint("`sealwright keygen identity` writes AGE-SECRET-KEY-1…; plugins can't be used yet")
             })?;
             keys.push(Identity::X25519(key));
         }

@@ -4,6 +4,7 @@ use super::limits;
 use crate::error::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use zeroize::Zeroizing;
 
 /// Headers, and what data is padded to.
 pub const BLOCK: usize = 512;
@@ -179,7 +180,7 @@ impl<R: Read> Reader<R> {
     /// Copies the data of the entry that `next_head` told.
     pub fn data(&mut self, head: &Head, sink: &mut dyn Write) -> Result<()> {
         let mut left = head.size;
-        let mut buffer = vec![0; left.min(64 << 10) as usize];
+        let mut buffer = Zeroizing::new(vec![0; left.min(64 << 10) as usize]);
         while left > 0 {
             let part = &mut buffer[..left.min(64 << 10) as usize];
             fill(&mut self.input, part)?;

@@ -125,6 +125,10 @@ fn read_payload(
         if files.len() as u64 == payload.files {
             return Err(bad("the payload has more files than the manifest says"));
         }
+        if head.size > payload.size {
+            // the signed size bounds what a header may ask for, before any memory is taken
+            return Err(Error::new(Code::Truncated, format!("{}: the payload ends before its data does", head.name)));
+        }
         last.clone_from(&head.name);
         let digest = place.receive(&head, &mut tar)?;
         files.insert(head.name, digest);
@@ -238,5 +242,18 @@ impl Place {
             return Err(bad("model.sig is too large, or changed while it was read"));
         }
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused_before_a_byte_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = demand_space(dir.path(), &Payload { size: u64::MAX, files: 1 }).unwrap_err();
+        assert_eq!(error.code, Code::TooLarge);
+        demand_space(dir.path(), &Payload { size: 1, files: 1 }).unwrap();
     }
 }

@@ -33,7 +33,6 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 pub fn describe(manifest: &Manifest) -> String {
     let entitlement = &manifest.entitlement;
     let uses = entitlement.uses.iter().map(|u| u.name()).collect::<Vec<_>>().join(", ");
-    let bases = manifest.bases.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
     let from = entitlement.from.map(|d| format!("from {d} ")).unwrap_or_default();
     let issued = i64::try_from(manifest.issued).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
     let issued = issued.map_or_else(|| manifest.issued.to_string(), |t| t.to_string());
@@ -51,7 +50,12 @@ pub fn describe(manifest: &Manifest) -> String {
         "customer   {}\nvalid      {from}through {}\nuses       {uses}",
         entitlement.customer, entitlement.until
     );
-    let _ = writeln!(text, "base       {bases}");
+    for base in &manifest.bases {
+        let print = &base.fingerprint;
+        let _ = writeln!(text, "base       {}", base.name);
+        let _ = writeln!(text, "  weights    {}\n  config     {}", print.weights, print.config);
+        let _ = writeln!(text, "  tokenizer  {}\n  template   {}", print.tokenizer, print.template);
+    }
     if let Some(recipe) = &manifest.recipe {
         let targets = recipe.targets.join(", ");
         let _ =

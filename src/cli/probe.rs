@@ -7,7 +7,8 @@ use sealwright::adapter;
 use sealwright::base::Base;
 use sealwright::data;
 use sealwright::error::{AtPath as _, Error, Result};
-use sealwright::model::{Batch, Keep, Lora, Matrices, Model};
+use sealwright::model::{Batch, Keep, Lora, Model};
+use sealwright::train::lora;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +45,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     results.push_logits("base_logits", &model.logits(None, &batch));
     results.push_loss("base_loss", model.loss(None, &batch, &mut work), &batch);
     if let Some(folder) = &args.adapter {
-        let lora = read_adapter(folder)?;
-        model.accepts_lora(&lora)?;
+        let lora = lora::from_adapter(&model, &adapter::read(folder)?)?;
         let mut grad = vec![0.0; lora.values.len()];
         results.push_logits("adapter_logits", &model.logits(Some(&lora), &batch));
         results.push_loss("adapter_loss", model.train_step(&lora, &batch, &mut grad, &mut work), &batch);
@@ -54,18 +54,6 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     results.write(&args.out)?;
     say.note(format!("{} tokens of {} documents: {}", batch.tokens.len(), inputs.rows, args.out.display()));
     Ok(Answer::Yes)
-}
-
-fn read_adapter(folder: &Path) -> Result<Lora> {
-    let adapter = adapter::read(folder)?;
-    let matrices = adapter.modules.iter().map(|m| Matrices {
-        name: &m.name,
-        inputs: m.inputs,
-        outputs: m.outputs,
-        a: &m.a,
-        b: &m.b,
-    });
-    Ok(Lora::of(adapter.recipe.rank, adapter.recipe.plain_alpha(), matrices))
 }
 
 /// [rows, positions] of ids, mask and labels.

@@ -10,6 +10,9 @@ use super::policy::Policies;
 use super::subject::{Claim, Subject, TextFile};
 use serde::Serialize;
 
+/// The subject of a finding on the base as a whole.
+pub const BASE: &str = "base";
+
 /// One licence that binds, and how that is known.
 #[derive(Debug, Clone)]
 pub struct Member<'p> {
@@ -78,7 +81,7 @@ impl<'p> Chain<'p> {
         if subject.texts.is_empty() && subject.claims.is_empty() {
             judge.evidence(
                 F::NoLicense,
-                &subject.name,
+                BASE,
                 "nothing in the base's folder names its licence".into(),
                 "put the licence's text into the folder, or name one with `[base] license-text`",
             );
@@ -90,7 +93,7 @@ impl<'p> Chain<'p> {
         if ids.len() > 1 {
             judge.evidence(
                 F::SeveralLicenses,
-                &subject.name,
+                BASE,
                 format!("these bind together: {}", ids.join(", ")),
                 "the strictest of their terms holds",
             );
@@ -289,7 +292,9 @@ impl<'p> Chain<'p> {
     }
 
     fn add(&mut self, id: &str, of: &str, how: How, text: Option<Vec<u8>>, policies: &'p Policies) {
-        if let Some(record) = policies.record(id) {
+        // two copies of one text bind once
+        let twice = how == How::Text && self.members.iter().any(|m| m.how == How::Text && m.record.id == id);
+        if let Some(record) = policies.record(id).filter(|_| !twice) {
             self.members.push(Member { record, of: of.to_owned(), how, text });
         }
     }

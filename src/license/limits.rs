@@ -12,8 +12,10 @@ enum Line {
     Crossed,
     /// Crossed under one reading of the clause.
     Open,
-    /// This figure was not stated.
+    /// The figure under this key was not stated.
     Missing(&'static str),
+    /// No key of the product file answers it.
+    Unasked,
 }
 
 /// Judges the lines of users and revenue; true: one is crossed.
@@ -39,6 +41,13 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
             at("limit"),
             format!("{id} draws a line ({what}) and the figure is not stated"),
             &format!("state `vendor.{figure}`"),
+        ),
+        Line::Unasked => judge.at(
+            member,
+            F::LimitFigureMissing,
+            at("limit"),
+            format!("{id} draws a line that the product file has no figure for: {what}"),
+            "count it, and rule on it",
         ),
         Line::Open => match agreement(judge, id) {
             Some(reference) => relied_on(judge, member, "request-licence", &limit.clause, &reference),
@@ -79,9 +88,7 @@ fn state(judge: &Judge<'_>, limit: &Limit) -> Line {
         LimitKind::AnnualRevenue if limit.currency.as_deref() == Some("USD") => {
             (declared.annual_revenue, "annual-revenue-usd")
         }
-        // no figure of the product file answers these: a person must
-        LimitKind::AnnualRevenue | LimitKind::MonthlyRevenue => (None, "annual-revenue-usd"),
-        LimitKind::DailyActiveUsers => (None, "monthly-active-users.now"),
+        LimitKind::AnnualRevenue | LimitKind::MonthlyRevenue | LimitKind::DailyActiveUsers => return Line::Unasked,
     };
     if limit.when == Counted::MonthBeforeRelease {
         return match (declared.users_at_release, now.0) {

@@ -134,8 +134,11 @@ impl Policies {
             let record: Record = data::parse(Path::new(name), text)?;
             vocabulary.check(Path::new(name), &record)?;
             for text in &record.texts {
-                if let Some(digest) = text.sha256 {
-                    known.entry(digest).or_default().push((record.id.clone(), text.role));
+                let of = (record.id.clone(), text.role);
+                let same = text.sha256.map(|digest| known.entry(digest).or_default());
+                // two sources may have given the same text
+                if let Some(same) = same.filter(|same| !same.contains(&of)) {
+                    same.push(of);
                 }
             }
             if let Some(twice) = records.insert(record.id.clone(), record) {

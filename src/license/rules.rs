@@ -46,7 +46,7 @@ fn commercial(judge: &mut Judge<'_>, member: &Member<'_>) {
     let has = |word| record.commercial_use.contains(&word);
     let closed = has(C::No) || has(C::ResearchOnly) || has(C::Permission);
     if !judge.declared.commercial {
-        if closed && !has(C::Permission) || has(C::ResearchOnly) {
+        if has(C::No) || has(C::ResearchOnly) {
             judge.fact(
                 member,
                 F::ResearchOnly,

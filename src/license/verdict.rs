@@ -1,12 +1,12 @@
 //! The report and its verdict: the worst of its findings, for the vendor and for each customer. Only a report makes
 //! a clearance.
 
-use super::chain::{Chain, Listed};
-use super::declared::{Ship, Use};
-use super::facts::Role;
+use super::chain::{BASE, Chain, Listed};
+use super::declared::{Customer, Use};
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::judge::Judge;
 use super::obligations::{self, Obligation};
+use super::papers::Papers;
 use super::policy::Policies;
 use super::rules;
 use super::ruling::{self, Ruling, RulingState};
@@ -98,13 +98,6 @@ pub struct CustomerVerdict {
     pub verdict: Verdict,
 }
 
-/// What travels with the derivative.
-#[derive(Debug, Clone, Default)]
-struct Papers {
-    texts: Vec<(String, Vec<u8>)>,
-    notice: Vec<String>,
-}
-
 /// Judges the declared use of a base. `now` is the only clock.
 pub fn check(
     subject: &Subject,
@@ -116,15 +109,8 @@ pub fn check(
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut judge = Judge::new(policies, declared, today);
     let chain = Chain::follow(subject, declared, &mut judge);
-    let mut obligations: Vec<Obligation> = Vec::new();
-    for member in &chain.members {
-        let crossed = rules::judge(&mut judge, member, subject);
-        let duties = obligations::of(member, &chain, declared, crossed, policies);
-        obligations::report(&mut judge, member, &duties);
-        obligations::questions(&mut judge, member, &duties, subject.multimodal);
-        obligations.extend(duties);
-    }
-    incompatible(&mut judge, &chain, subject);
+    let obligations = judge_members(&mut judge, &chain, subject);
+    incompatible(&mut judge, &chain);
     let digests = Digests {
         text: subject.digest(),
         facts: policies.facts_digest(),
@@ -132,33 +118,44 @@ pub fn check(
         declared: declared.digest(),
     };
     let mut findings = judge.findings;
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
     findings.dedup();
-    let states = ruling::apply(&mut findings, rulings, &digests, today);
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
-    dedup_obligations(&mut obligations);
-    let customers = declared.customers.iter().map(|c| &c.name);
-    let customers =
-        customers.map(|name| CustomerVerdict { name: name.clone(), verdict: worst(&findings, Some(name)) }).collect();
+    let rulings_of_today = rulings.iter().filter_map(|r| r.until).filter(|until| *until >= today);
     let last = today.saturating_add(jiff::Span::new().days(i64::from(policies.clearance_days())));
-    let until = rulings.iter().filter_map(|r| r.until).filter(|until| *until >= today);
+    let expires = rulings_of_today.fold(last, jiff::civil::Date::min);
+    let rulings = ruling::apply(&mut findings, rulings, &digests, today);
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+    let customer = |c: &Customer| CustomerVerdict { name: c.name.clone(), verdict: worst(&findings, Some(&c.name)) };
     Report {
         verdict: worst_of_all(&findings),
-        licenses: chain.listed.clone(),
-        customers,
-        rulings: states,
-        digests,
-        judged: today,
-        expires: until.fold(last, jiff::civil::Date::min),
-        disclaimer: DISCLAIMER,
-        papers: Papers::collect(&chain, subject, declared, &obligations, today),
+        customers: declared.customers.iter().map(customer).collect(),
+        papers: Papers::collect(&chain, subject, declared, &obligations),
+        licenses: chain.listed,
         findings,
         obligations,
+        rulings,
+        digests,
+        judged: today,
+        expires,
+        disclaimer: DISCLAIMER,
     }
 }
 
+/// Each member of the chain alone; their duties joined.
+fn judge_members(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) -> Vec<Obligation> {
+    let mut obligations: Vec<Obligation> = Vec::new();
+    for member in &chain.members {
+        let crossed = rules::judge(judge, member, subject);
+        let duties = obligations::of(member, chain, judge.declared, crossed, judge.policies);
+        obligations::report(judge, member, &duties);
+        obligations::questions(judge, member, &duties, subject.multimodal);
+        obligations.extend(duties);
+    }
+    dedup_obligations(&mut obligations);
+    obligations
+}
+
 /// Two licences that each keep the derivative for themselves.
-fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) {
+fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>) {
     let alike = chain.members.iter().filter(|m| m.record.is_share_alike());
     let mut ids: Vec<&str> = alike.map(|m| m.record.id.as_str()).collect();
     ids.sort_unstable();
@@ -166,7 +163,7 @@ fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) {
     if ids.len() > 1 {
         judge.evidence(
             F::IncompatibleDuties,
-            &subject.name,
+            BASE,
             format!("the derivative cannot stand under each of these: {}", ids.join(", ")),
             "have their compatibility judged, and rule on it; or take another base",
         );
@@ -186,71 +183,6 @@ fn worst_of_all(findings: &[Finding]) -> Verdict {
 fn worst(findings: &[Finding], customer: Option<&str>) -> Verdict {
     let own = findings.iter().filter(|f| f.customer.is_none() || f.customer.as_deref() == customer);
     own.map(|f| f.severity).max().map_or(Verdict::Allow, Verdict::from)
-}
-
-impl Papers {
-    fn collect(
-        chain: &Chain<'_>,
-        subject: &Subject,
-        declared: &Use,
-        duties: &[Obligation],
-        today: jiff::civil::Date,
-    ) -> Self {
-        let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut put = |name: String, bytes: &[u8]| {
-            if !texts.iter().any(|(n, b)| *n == name || b == bytes) {
-                texts.push((name, bytes.to_vec()));
-            }
-        };
-        for member in &chain.members {
-            if let Some(text) = &member.text {
-                put(format!("{}.txt", member.record.id), text);
-            }
-        }
-        for (ids, file) in &chain.use_policies {
-            put(format!("{}-use-policy.txt", ids[0]), &file.bytes);
-        }
-        // a text that a person ruled on has no name of its own
-        for (i, file) in subject.texts.iter().enumerate() {
-            put(format!("license-file-{}.txt", i + 1), &file.bytes);
-        }
-        Self { texts, notice: notice(chain, subject, declared, duties, today) }
-    }
-}
-
-/// The lines of NOTICE: changes, set words, credit, and the base's own notices, unchanged.
-fn notice(
-    chain: &Chain<'_>,
-    subject: &Subject,
-    declared: &Use,
-    duties: &[Obligation],
-    today: jiff::civil::Date,
-) -> Vec<String> {
-    let made = match declared.ship {
-        Ship::Adapter => "a low-rank adapter",
-        Ship::Merged => "merged weights",
-        Ship::Nothing => "a hosted derivative",
-    };
-    let mut lines = vec![declared.title.clone(), String::new()];
-    lines
-        .push(format!("{} changed the base model {}: fine-tuned into {made}, {today}.", declared.vendor, subject.name));
-    for member in &chain.members {
-        let license = &member.record.id;
-        let whose = if member.record.texts.iter().any(|t| t.role == Role::Licence) { "its text is in" } else { "see" };
-        lines.push(format!("{} stands under {} ({license}); {whose} LICENSES/.", subject.name, member.record.name));
-    }
-    let mut words: Vec<&str> = Vec::new();
-    for duty in duties.iter().filter(|d| matches!(d.term.as_str(), "notice-file" | "disclaimer-words")) {
-        words.extend(duty.words.as_deref().filter(|w| !words.contains(w)));
-    }
-    for said in words {
-        lines.extend([String::new(), said.to_owned()]);
-    }
-    for file in &subject.notices {
-        lines.extend([String::new(), format!("---- {} of {} ----", file.name, subject.name)]);
-        lines.extend(String::from_utf8_lossy(&file.bytes).lines().map(String::from));
-    }
-    lines
 }
 
 impl Report {

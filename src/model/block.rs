@@ -170,3 +170,21 @@ impl Block<'_> {
         }
     }
 }
+
+#[cfg(test)]
+impl Kept {
+    /// Numbers held.
+    pub fn numbers(&self) -> usize {
+        let Self { rstd1, qkv, out, lse, h, rstd2, gu, thin } = self;
+        [rstd1, qkv, out, lse, h, rstd2, gu].into_iter().chain(thin).map(Vec::len).sum()
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Numbers held, the attention's apart.
+    pub fn numbers(&self) -> usize {
+        let Self { n, act, dn, dact, dgu, dout, dqkv, dthin, attention: _ } = self;
+        [n, act, dn, dact, dgu, dout, dqkv, dthin].map(Vec::len).iter().sum()
+    }
+}

@@ -98,39 +98,7 @@ impl Model {
     }
 }
 
-/// One module's matrices, as an adapter file has them.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrices<'a> {
-    /// As the checkpoint names the projection, without `.weight`.
-    pub name: &'a str,
-    /// in
-    pub inputs: usize,
-    /// out
-    pub outputs: usize,
-    /// [R, in]
-    pub a: &'a [f32],
-    /// [out, R]
-    pub b: &'a [f32],
-}
-
 impl Lora {
-    /// The matrices of an adapter, one after the other; [`Model::accepts_lora`] says whether they fit a base.
-    pub fn of<'a>(rank: usize, alpha: f32, modules: impl IntoIterator<Item = Matrices<'a>>) -> Self {
-        let mut lora = Self { rank, alpha, modules: Vec::new(), values: Vec::new() };
-        for m in modules {
-            let a = lora.append(m.a);
-            let b = lora.append(m.b);
-            lora.modules.push(LoraModule { name: m.name.to_owned(), inputs: m.inputs, outputs: m.outputs, a, b });
-        }
-        lora
-    }
-
-    fn append(&mut self, values: &[f32]) -> Range<usize> {
-        let start = self.values.len();
-        self.values.extend_from_slice(values);
-        start..self.values.len()
-    }
-
     /// The beginning of a training: A uniform in ±1/√in (Kaiming with a = √5, as PEFT has it), B zero.
     ///
     /// `uniform` gives numbers in [0, 1); they are used module by module, A row by row.

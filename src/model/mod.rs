@@ -15,7 +15,6 @@ mod shape;
 mod step;
 mod weights;
 
-pub use lora::Matrices;
 pub use memory::Memory;
 pub use shape::Shape;
 pub use step::{Keep, Workspace};

@@ -34,18 +34,25 @@ pub struct Shape {
     pub mlp_bias: bool,
 }
 
+/// No network has more blocks than this.
+const MAX_LAYERS: usize = 1 << 12;
+/// No width of a block is larger than this; products of sizes then fit 64 bits.
+const MAX_WIDTH: usize = 1 << 20;
+/// No vocabulary is larger than this.
+const MAX_VOCAB: usize = 1 << 24;
+
 impl Shape {
     /// Reads and checks a config of the Llama kind.
     pub fn of(config: &Config) -> Result<Self> {
         refuse_unknown_features(config)?;
-        let hidden = config.need_count("hidden_size")?;
+        let hidden = up_to(config, "hidden_size", MAX_WIDTH)?;
         let rope = config.rope();
         Ok(Self {
-            layers: config.need_count("num_hidden_layers")?,
+            layers: up_to(config, "num_hidden_layers", MAX_LAYERS)?,
             hidden,
             heads: heads(config, hidden)?,
-            ffn: config.need_count("intermediate_size")?,
-            vocab: config.need_count("vocab_size")?,
+            ffn: up_to(config, "intermediate_size", MAX_WIDTH)?,
+            vocab: up_to(config, "vocab_size", MAX_VOCAB)?,
             positions: config.count("max_position_embeddings")?.unwrap_or(2048),
             eps: config.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
             theta: rope_number(config, &rope, "rope_theta")?.unwrap_or(10_000.0),
@@ -62,8 +69,15 @@ impl Shape {
     }
 }
 
+fn up_to(config: &Config, key: &str, limit: usize) -> Result<usize> {
+    match config.need_count(key)? {
+        count if count <= limit => Ok(count),
+        count => Err(config.wrong(key, &format!("more than {limit}: {count}"))),
+    }
+}
+
 fn heads(config: &Config, hidden: usize) -> Result<Heads> {
-    let query = config.need_count("num_attention_heads")?;
+    let query = up_to(config, "num_attention_heads", MAX_WIDTH)?;
     let kv = config.count("num_key_value_heads")?.unwrap_or(query);
     if query % kv != 0 {
         return Err(config.wrong("num_key_value_heads", &format!("{kv} does not divide {query} query heads")));
@@ -73,6 +87,9 @@ fn heads(config: &Config, hidden: usize) -> Result<Heads> {
         None if hidden % query == 0 => hidden / query,
         None => return Err(config.wrong("num_attention_heads", &format!("{query} does not divide {hidden}"))),
     };
+    if dim > MAX_WIDTH / query {
+        return Err(config.wrong("head_dim", &format!("{query} heads of {dim} are wider than {MAX_WIDTH}")));
+    }
     if dim % 2 != 0 {
         return Err(config.wrong("head_dim", &format!("odd, so rotary pairs don't fill it: {dim}")));
     }
@@ -192,6 +209,9 @@ mod tests {
             assert!(error.to_string().contains(key) && error.to_string().contains(value), "{error}");
         }
         assert!(shape(json!({"sliding_window": 4096, "use_sliding_window": false})).is_ok());
+        for (key, value) in [("hidden_size", 1 << 21), ("num_hidden_layers", 5000), ("head_dim", 1 << 30)] {
+            assert_eq!(shape(json!({key: value})).unwrap_err().code, Code::BadInput);
+        }
         assert_eq!(shape(json!({"head_dim": 7})).unwrap_err().code, Code::BadInput);
         assert_eq!(shape(json!({"num_key_value_heads": 3})).unwrap_err().code, Code::BadInput);
     }

@@ -237,3 +237,34 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Base;
+    use crate::kernels::AttentionGrad;
+
+    #[test]
+    fn a_step_holds_what_the_formula_says() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tied/base");
+        let model = Model::load(&Base::open(&folder).unwrap()).unwrap();
+        let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from);
+        let lora = model.lora(3, 6.0, &targets).unwrap();
+        let batch = Batch { tokens: vec![7; 50], targets: vec![8; 50], loss: vec![true; 50], bounds: vec![0, 20, 50] };
+        for keep in [Keep::All, Keep::Inputs] {
+            let mut work = model.workspace(keep);
+            model.train_step(&lora, &batch, &mut vec![0.0; lora.values.len()], &mut work);
+            let said = model.shape().memory(50, 3, lora.values.len(), keep);
+            assert_eq!(said.kept, 4 * (lengths(&work.inputs) + work.kept.iter().map(Kept::numbers).sum::<usize>()));
+            let head = [&work.head.x, &work.head.n, &work.head.rstd, &work.head.dn, &work.head.dx].map(Vec::len);
+            let shared = work.shared.numbers() + work.d.len() + head.iter().sum::<usize>();
+            let elsewhere = AttentionGrad::bytes(50, model.shape.heads) + CrossEntropy::bytes(50, model.shape.vocab);
+            let held = 4 * shared + elsewhere;
+            assert!(held <= said.shared && said.shared <= held + held / 20, "{held} held, {} said", said.shared);
+        }
+    }
+
+    fn lengths(buffers: &[Vec<f32>]) -> usize {
+        buffers.iter().map(Vec::len).sum()
+    }
+}

@@ -13,17 +13,23 @@ const SIZE: (u32, u32) = (900, 480);
 const TRAIN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
 const HELD_OUT: RGBColor = RGBColor(0xc2, 0x41, 0x0c);
 
-/// Writes `loss.svg` into a folder.
-pub fn write(folder: &Path, title: &str, losses: &[StepLoss]) -> Result<()> {
+/// Writes `loss.svg` into a folder; `before` is the held-out loss before the first step.
+pub fn write(folder: &Path, title: &str, losses: &[StepLoss], before: Option<f64>) -> Result<()> {
     let mut text = String::new();
-    draw(&mut text, title, losses).map_err(|e| Error::new(Code::Io, format!("the loss curve: {e}")))?;
+    draw(&mut text, title, losses, before).map_err(|e| Error::new(Code::Io, format!("the loss curve: {e}")))?;
     let path = folder.join(FILE_NAME);
     data::write_atomically(&path, |file| file.write_all(text.as_bytes()).at(&path))
 }
 
-fn draw(text: &mut String, title: &str, losses: &[StepLoss]) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn draw(
+    text: &mut String,
+    title: &str,
+    losses: &[StepLoss],
+    before: Option<f64>,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let train: Vec<(f64, f64)> = losses.iter().map(|l| (l.step as f64, l.loss)).collect();
-    let held_out: Vec<(f64, f64)> = losses.iter().filter_map(|l| Some((l.step as f64, l.held_out?))).collect();
+    let measured = losses.iter().filter_map(|l| Some((l.step as f64, l.held_out?)));
+    let held_out: Vec<(f64, f64)> = before.map(|loss| (0.0, loss)).into_iter().chain(measured).collect();
     let top = train.iter().chain(&held_out).fold(0.0f64, |top, (_, loss)| top.max(*loss));
     let last = train.last().map_or(1.0, |(step, _)| *step);
 
@@ -75,10 +81,10 @@ mod tests {
             .map(|step| StepLoss { step, loss: 3.0 / step as f64, held_out: (step % 5 == 0).then_some(1.0) })
             .collect();
         let mut text = String::new();
-        draw(&mut text, "helpdesk", &losses).unwrap();
+        draw(&mut text, "helpdesk", &losses, Some(3.0)).unwrap();
         for word in ["<svg", "helpdesk", "train", "held out", "optimiser step", "nats", "</svg>"] {
             assert!(text.contains(word), "{word}");
         }
-        draw(&mut String::new(), "one step", &losses[..1]).unwrap();
+        draw(&mut String::new(), "one step", &losses[..1], None).unwrap();
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An answer is cut off at this many tokens, or at twice the wanted answer's and some more where that is less.
 const MAX_ANSWER_TOKENS: usize = 256;
-const SPARE_ANSWER_TOKENS: usize = 24;
+const SPARE_ANSWER_TOKENS: usize = 64;
 
 /// A held-out question with the wanted answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +145,8 @@ pub fn ask(
         let mut go_on = |_| !stop.load(Ordering::Relaxed);
         let tokens = generate(model, lora, &prompt, &mut Sampler::Greedy, longest, ends, &mut go_on)?;
         if stop.load(Ordering::Relaxed) {
-            return Err(Error::new(Code::Interrupted, "stopped while asking questions"));
+            return Err(Error::new(Code::Interrupted, "stopped while asking questions")
+                .with_hint("run the same command again; the steps that were done are saved"));
         }
         let text = renderer.tokenizer.decode(&tokens)?;
         let answer = Answer { place: question.place.clone(), matched: question.matches(matching, &text), text };

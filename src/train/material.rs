@@ -52,6 +52,7 @@ pub struct Counts {
 impl Material {
     /// Reads, splits, renders and packs.
     pub fn gather(base: &Base, plan: &Plan) -> Result<Self> {
+        plan.check()?;
         let (samples, files) = read_all(plan)?;
         let split = split(samples, plan.held_out_share(), plan.seed);
         let (questions, seen_questions) = match &plan.questions {
@@ -60,9 +61,12 @@ impl Material {
         };
         let dialogues = plan.questions.is_some() || plan.data.iter().any(|s| s.format == Format::Messages);
         let renderer = Renderer::open(base, dialogues)?;
-        let (documents, cuts) = fit(render(&renderer, &split.learnt)?, plan.sequence);
+        // positions restart at each document, so a row may be longer than what the base was made for, a document not
+        let positions = base.config.count("max_position_embeddings")?.unwrap_or(plan.sequence);
+        let longest = plan.sequence.min(positions);
+        let (documents, cuts) = fit(render(&renderer, &split.learnt)?, longest);
         let watched: Vec<Sample> = split.held_out.into_iter().chain(questions.iter().map(Question::sample)).collect();
-        let (held_out, _) = fit(render(&renderer, &watched)?, plan.sequence);
+        let (held_out, _) = fit(render(&renderer, &watched)?, longest);
         let rows = Rows::pack(documents, plan.sequence, plan.seed);
         let counts = Counts {
             samples: split.learnt.len() as u64 - cuts.left_out,

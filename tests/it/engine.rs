@@ -5,7 +5,8 @@ use sealwright::adapter;
 use sealwright::base::Base;
 use sealwright::kernels::AdamW;
 use sealwright::model::generate::{Sampler, generate};
-use sealwright::model::{Batch, Keep, Lora, Matrices, Model};
+use sealwright::model::{Batch, Keep, Lora, Model};
+use sealwright::train::{Schedule, lora::from_adapter};
 use std::path::{Path, PathBuf};
 
 const GOLDEN: [&str; 2] = ["untied", "tied"];
@@ -19,16 +20,14 @@ fn model(name: &str) -> Model {
     Model::load(&Base::open(&folder(name).join("base")).unwrap()).unwrap()
 }
 
-fn lora(name: &str) -> Lora {
-    let adapter = adapter::read(&folder(name).join("adapter")).unwrap();
-    let modules = adapter.modules.iter().map(|m| Matrices {
-        name: &m.name,
-        inputs: m.inputs,
-        outputs: m.outputs,
-        a: &m.a,
-        b: &m.b,
-    });
-    Lora::of(adapter.recipe.rank, adapter.recipe.plain_alpha(), modules)
+fn adapter_of(name: &str, model: &Model) -> Lora {
+    from_adapter(model, &adapter::read(&folder(name).join("adapter")).unwrap()).unwrap()
+}
+
+fn both(name: &str) -> (Model, Lora) {
+    let model = model(name);
+    let lora = adapter_of(name, &model);
+    (model, lora)
 }
 
 /// A file of named tensors.
@@ -105,7 +104,7 @@ fn gradient(model: &Model, lora: &Lora, batch: &Batch, keep: Keep) -> (f64, Vec<
 #[test]
 fn logits_and_losses_equal_pytorch() {
     for name in GOLDEN {
-        let (model, lora, (batch, mask)) = (model(name), lora(name), inputs(name));
+        let ((model, lora), (batch, mask)) = (both(name), inputs(name));
         let expected = Tensors::read(&folder(name).join("expected.safetensors"));
         for (word, lora) in [("base", None), ("adapter", Some(&lora))] {
             let vocab = model.shape().vocab;
@@ -121,7 +120,7 @@ fn logits_and_losses_equal_pytorch() {
 #[test]
 fn adapter_gradients_equal_pefts() {
     for name in GOLDEN {
-        let (model, lora, (batch, _)) = (model(name), lora(name), inputs(name));
+        let ((model, lora), (batch, _)) = (both(name), inputs(name));
         let expected = Tensors::read(&folder(name).join("expected.safetensors"));
         let (_, grad) = gradient(&model, &lora, &batch, Keep::All);
         assert_eq!(lora.modules.len(), 14);
@@ -144,6 +143,8 @@ fn ten_losses_equal_pefts() {
         let plan: serde_json::Value =
             serde_json::from_slice(&std::fs::read(folder(name).join("train.json")).unwrap()).unwrap();
         let number = |key: &str| plan[key].as_f64().unwrap();
+        let count = |key: &str| plan[key].as_u64().unwrap();
+        let schedule = Schedule::new(number("learning_rate"), Some(count("warmup_steps")), count("steps"));
         let mut lora = model.lora(4, 8.0, &targets()).unwrap();
         for m in &lora.modules {
             for (half, range) in [("lora_A", &m.a), ("lora_B", &m.b)] {
@@ -163,7 +164,7 @@ fn ten_losses_equal_pefts() {
             let norm = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt() / loss_tokens(&batch);
             let scale = (number("max_grad_norm") / (norm + 1e-6)).min(1.0) / loss_tokens(&batch);
             let adam = AdamW {
-                rate: plan["rates"][n].as_f64().unwrap(),
+                rate: schedule.rate(n as u64),
                 beta1: plan["betas"][0].as_f64().unwrap(),
                 beta2: plan["betas"][1].as_f64().unwrap(),
                 eps: number("eps"),
@@ -199,7 +200,7 @@ fn part(batch: &Batch, document: usize) -> Batch {
 #[test]
 fn packed_documents_equal_the_sum_of_separate_ones() {
     for name in GOLDEN {
-        let (model, lora) = (model(name), lora(name));
+        let (model, lora) = both(name);
         let packed = batch(&[0, 5, 6, 41, 58], 3);
         let (loss, grad) = gradient(&model, &lora, &packed, Keep::All);
         let (mut sum, mut work) = (0.0, model.workspace(Keep::All));
@@ -214,7 +215,7 @@ fn packed_documents_equal_the_sum_of_separate_ones() {
 
 #[test]
 fn recomputing_changes_no_bit() {
-    let (model, lora, batch) = (model("untied"), lora("untied"), batch(&[0, 20, 50], 1));
+    let ((model, lora), batch) = (both("untied"), batch(&[0, 20, 50], 1));
     let kept = gradient(&model, &lora, &batch, Keep::All);
     assert_eq!(kept, gradient(&model, &lora, &batch, Keep::Inputs));
     let loss = model.loss(Some(&lora), &batch, &mut model.workspace(Keep::All));
@@ -223,7 +224,7 @@ fn recomputing_changes_no_bit() {
 
 #[test]
 fn threads_and_earlier_steps_change_no_bit() {
-    let (model, lora, batch) = (model("tied"), lora("tied"), batch(&[0, 33, 64], 2));
+    let ((model, lora), batch) = (both("tied"), batch(&[0, 33, 64], 2));
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| gradient(&model, &lora, &batch, Keep::All))
@@ -240,8 +241,7 @@ fn threads_and_earlier_steps_change_no_bit() {
 
 #[test]
 fn an_adapter_on_few_projections_gets_the_same_gradients() {
-    let (model, batch) = (model("untied"), batch(&[0, 30], 4));
-    let whole = lora("untied");
+    let ((model, whole), batch) = (both("untied"), batch(&[0, 30], 4));
     let mut some = model.lora(whole.rank, whole.alpha, &["k_proj".into(), "down_proj".into()]).unwrap();
     assert!(model.lora(4, 8.0, &["k_prj".into()]).unwrap_err().hint().unwrap().contains("k_proj"));
     let mut rest = whole.clone();
@@ -265,7 +265,7 @@ fn an_adapter_on_few_projections_gets_the_same_gradients() {
 #[test]
 fn generation_with_a_cache_equals_the_whole_forward() {
     for name in GOLDEN {
-        let (model, lora) = (model(name), lora(name));
+        let (model, lora) = both(name);
         let prompt = [5, 17, 33, 8];
         let mut seen = Vec::new();
         let made = generate(&model, Some(&lora), &prompt, &mut Sampler::Greedy, 12, &[], &mut |id| {
@@ -306,7 +306,48 @@ fn bad_input_is_refused_before_the_arithmetic() {
     ] {
         assert!(model.accepts(&bad).is_err());
     }
-    assert!(model.accepts_lora(&lora("untied")).is_ok());
-    assert!(model.accepts_lora(&lora("tied")).is_err());
+    let (_, other) = both("tied");
+    assert!(model.accepts_lora(&other).is_err());
+    assert!(model.accepts_lora(&Lora { rank: 3, ..adapter_of("untied", &model) }).is_err());
     assert!(generate(&model, None, &[], &mut Sampler::Greedy, 1, &[], &mut |_| true).is_err());
+}
+
+fn probe(base: &Path, adapter: &Path, inputs: &Path, out: &Path) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sealwright"));
+    command.arg("probe").arg("--base").arg(base).arg("--adapter").arg(adapter);
+    command.arg("--inputs").arg(inputs).arg("--out").arg(out).output().unwrap()
+}
+
+#[test]
+fn probe_writes_what_pytorch_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in GOLDEN {
+        let (folder, out) = (folder(name), dir.path().join(name));
+        let ran = probe(&folder.join("base"), &folder.join("adapter"), &folder.join("inputs.safetensors"), &out);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let (ours, expected) = (Tensors::read(&out), Tensors::read(&folder.join("expected.safetensors")));
+        let names = |file: &Tensors| {
+            let tensors = SafeTensors::deserialize(&file.0).unwrap();
+            let mut names: Vec<String> = tensors.names().into_iter().map(String::from).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&ours), names(&expected));
+        for tensor in names(&ours).iter().filter(|n| !n.ends_with("_logits")) {
+            near(&ours.floats(tensor), &expected.floats(tensor), 1e-5);
+        }
+        let shape = |file: &Tensors| file.view::<4>("adapter_logits").0;
+        assert_eq!(shape(&ours), shape(&expected));
+    }
+}
+
+#[test]
+fn probe_refuses_another_bases_adapter_and_leaves_no_file() {
+    let (dir, folder) = (tempfile::tempdir().unwrap(), folder);
+    let out = dir.path().join("out.safetensors");
+    let inputs = folder("tied").join("inputs.safetensors");
+    let ran = probe(&folder("untied").join("base"), &folder("tied").join("adapter"), &inputs, &out);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("self_attn.k_proj"), "the module is named");
+    assert!(!out.exists());
 }

@@ -1,9 +1,11 @@
 //! The integration tests: one binary, a file a room.
 
+mod attacks;
 mod bundle;
 mod commands;
 mod house;
 mod license;
+mod pack;
 
 #[cfg(feature = "ml")]
 mod engine;
