@@ -1,4 +1,4 @@
-//! The text that the nano base and example 01 are made of: questions about fictitious devices, drawn from templates.
+//! The text that the nano base and the examples' data are made of: questions about fictitious devices, drawn from templates.
 //! No line comes from a person or from another model.
 
 use super::draw::Draw;
@@ -16,7 +16,6 @@ struct Topic {
 }
 
 /// What a device's manual says on one topic.
-#[derive(Clone)]
 struct Fact {
     text: String,
     /// What an answer must hold to be right.
