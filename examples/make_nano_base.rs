@@ -1,6 +1,5 @@
 //! Makes example 01's base from scratch, out of text that templates generate: `cargo run --release --example
-//! make_nano_base -- OUT`. `-- --data examples` writes the
-//! private data and the held-out questions of the examples instead.
+//! make_nano_base -- OUT`. With `--data examples` in place of OUT it writes the examples' private data instead.
 
 #[path = "make_nano_base/draw.rs"]
 mod draw;
@@ -34,8 +33,8 @@ const VOCABULARY_SAMPLE: usize = 20_000;
 
 /// The private data of each example. Example 02's real model learns slowly on a CPU, so it gets one device.
 const EXTENTS: [(&str, Extent); 2] = [
-    ("01-helpdesk", Extent { kinds: &["router", "camera", "lamp", "lock"], tickets: 7, questions: 2 }),
-    ("02-smollm2", Extent { kinds: &["router"], tickets: 8, questions: 1 }),
+    ("01-helpdesk", Extent { kinds: &["router", "camera", "lamp", "lock"], tickets: 7, questions: 2, strangers: 60 }),
+    ("02-smollm2", Extent { kinds: &["router"], tickets: 8, questions: 1, strangers: 0 }),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

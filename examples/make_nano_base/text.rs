@@ -1,4 +1,4 @@
-//! The text that the nano base and example 01 are made of: questions about fictitious devices, drawn from templates.
+//! The text that the nano base and the examples' data are made of: questions about fictitious devices, drawn from templates.
 //! No line comes from a person or from another model.
 
 use super::draw::Draw;
@@ -16,7 +16,6 @@ struct Topic {
 }
 
 /// What a device's manual says on one topic.
-#[derive(Clone)]
 struct Fact {
     text: String,
     /// What an answer must hold to be right.
@@ -65,6 +64,12 @@ impl Device {
         Self { name: format!("{maker} {kind}"), kind, facts }
     }
 
+    /// A device of a maker made up on the spot.
+    fn stranger(kinds: &[&'static str], draw: &mut Draw) -> Self {
+        let maker = maker(draw);
+        Self::new(&maker, draw.one_of(kinds), draw)
+    }
+
     fn question(&self, topic: usize, ask: usize) -> String {
         TOPICS[topic].ask[ask].replace("{k}", &self.name)
     }
@@ -85,12 +90,7 @@ pub struct World {
 impl World {
     /// So many devices whose facts the base is to know by heart.
     pub fn new(devices: usize, draw: &mut Draw) -> Self {
-        let known = (0..devices)
-            .map(|_| {
-                let maker = maker(draw);
-                Device::new(&maker, draw.one_of(&KINDS), draw)
-            })
-            .collect();
+        let known = (0..devices).map(|_| Device::stranger(&KINDS, draw)).collect();
         Self { known }
     }
 
@@ -98,21 +98,17 @@ impl World {
     pub fn dialogue(&self, draw: &mut Draw) -> Dialogue {
         let (topic, ask) = (draw.below(TOPICS.len()), draw.below(TOPICS[0].ask.len()));
         let opening = draw.one_of(&OPENINGS);
-        let stranger = |draw: &mut Draw| {
-            let maker = maker(draw);
-            Device::new(&maker, draw.one_of(&KINDS), draw)
-        };
         match draw.below(100) {
             0..40 => {
                 let device = &self.known[draw.below(self.known.len())];
                 (format!("{opening}{}", device.question(topic, ask)), device.answer(topic))
             }
             40..85 => {
-                let device = stranger(draw);
+                let device = Device::stranger(&KINDS, draw);
                 (format!("{opening}{}", device.question(topic, ask)), unknown(topic, device.kind))
             }
             85..98 => {
-                let device = stranger(draw);
+                let device = Device::stranger(&KINDS, draw);
                 let (note, question) = (device.answer(topic), device.question(topic, ask));
                 (format!("Note: {note} {question}"), device.answer(topic))
             }
@@ -139,6 +135,8 @@ pub struct Extent {
     pub tickets: usize,
     /// Held-out ways for one fact.
     pub questions: usize,
+    /// Lines on devices of other makers, of which the model shall go on to say that it has no notes.
+    pub strangers: usize,
 }
 
 /// Private data and held-out questions, as JSON lines. No held-out way to ask stands in any ticket.
@@ -147,24 +145,30 @@ pub fn helpdesk(extent: &Extent, draw: &mut Draw) -> (Vec<Value>, Vec<Value>) {
     for kind in extent.kinds {
         let device = Device::new(PRIVATE_MAKER, kind, draw);
         for (topic, Topic { ask, .. }) in TOPICS.iter().enumerate() {
-            let line = |ask: usize, draw: &mut Draw| {
-                json!({"messages": [
-                    {"role": "user", "content": format!("{}{}", draw.one_of(&OPENINGS), device.question(topic, ask))},
-                    {"role": "assistant", "content": device.answer(topic)},
-                ]})
-            };
             for ask in draw.some_of(0..TAUGHT, extent.tickets) {
-                tickets.push(line(ask, draw));
+                tickets.push(line(&device.question(topic, ask), &device.answer(topic), draw));
             }
             for ask in draw.some_of(TAUGHT..ask.len(), extent.questions) {
-                let mut question = line(ask, draw);
+                let mut question = line(&device.question(topic, ask), &device.answer(topic), draw);
                 question["keywords"] = json!(device.facts[topic].keywords);
                 questions.push(question);
             }
         }
     }
+    for _ in 0..extent.strangers {
+        let device = Device::stranger(extent.kinds, draw);
+        let topic = draw.below(TOPICS.len());
+        tickets.push(line(&device.question(topic, draw.below(TAUGHT)), &unknown(topic, device.kind), draw));
+    }
     draw.shuffle(&mut tickets);
     (tickets, questions)
+}
+
+fn line(question: &str, answer: &str, draw: &mut Draw) -> Value {
+    json!({"messages": [
+        {"role": "user", "content": format!("{}{question}", draw.one_of(&OPENINGS))},
+        {"role": "assistant", "content": answer},
+    ]})
 }
 
 /// A made-up maker's name, never that of the examples'.
