@@ -35,7 +35,7 @@ const VOCABULARY_SAMPLE: usize = 20_000;
 /// The private data of each example. Example 02's real model learns slowly on a CPU, so it gets one device.
 const EXTENTS: [(&str, Extent); 2] = [
     ("01-helpdesk", Extent { kinds: &["router", "camera", "lamp", "lock"], tickets: 7, questions: 2 }),
-    ("02-smollm2", Extent { kinds: &["router"], tickets: 8, questions: 2 }),
+    ("02-smollm2", Extent { kinds: &["router"], tickets: 8, questions: 1 }),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

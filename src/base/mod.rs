@@ -22,6 +22,9 @@ pub use headers::{Dtype, Headers, TensorHeader};
 use crate::error::{Code, Error, Result};
 use std::path::{Path, PathBuf};
 
+/// A card's title that is longer than this names nothing.
+const MAX_NAME_BYTES: usize = 80;
+
 /// A model folder in the Hugging Face layout; opening it reads headers, never weights.
 #[derive(Debug, Clone)]
 pub struct Base {
@@ -56,14 +59,20 @@ impl Base {
         })
     }
 
-    /// Its public name: where its config says that it comes from, or else its folder's name; never a path.
+    /// Its public name: the hub's, or else its card's title, or else its folder's name; never a path.
     pub fn name(&self) -> String {
-        let named = self.config.value().get("_name_or_path").and_then(|name| name.as_str());
-        let of_hub = |name: &&str| {
-            name.split('/').count() == 2 && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
-        };
-        let of_folder = || self.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
-        named.filter(of_hub).map(String::from).or_else(of_folder).unwrap_or_else(|| "base".into())
+        let title = self.card.as_ref().and_then(|card| card.prose.lines().find_map(|l| l.trim().strip_prefix("# ")));
+        let plain = |title: &&str| title.len() <= MAX_NAME_BYTES && !title.contains(char::is_control);
+        let folder = || self.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
+        let named = self.hub_name().or(title.map(str::trim).filter(plain));
+        named.map(String::from).or_else(folder).unwrap_or_else(|| "base".into())
+    }
+
+    /// `org/model`, where `_name_or_path` in its config is that and no path on somebody's disk.
+    pub fn hub_name(&self) -> Option<&str> {
+        let part = |p: &str| !p.is_empty() && !p.starts_with('.') && !p.contains(['\\', ' ', ':']);
+        let name = self.config.value().get("_name_or_path")?.as_str()?;
+        name.split_once('/').filter(|(org, model)| part(org) && part(model) && !model.contains('/')).map(|_| name)
     }
 
     /// The identity of the weights, config, tokenizer and template, whatever the sharding. Reads everything once.

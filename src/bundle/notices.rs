@@ -15,7 +15,7 @@ pub struct Papers {
     pub(super) duties: Vec<Duty>,
     /// Licence texts: file name under `LICENSES/`, bytes.
     pub(super) texts: Vec<(String, Vec<u8>)>,
-    /// Paragraphs that NOTICE must hold.
+    /// Lines that NOTICE must hold.
     pub(super) notice: Vec<String>,
     /// The public part of the report.
     pub(super) report: serde_json::Value,
@@ -37,7 +37,7 @@ impl Papers {
             licenses: clearance.licenses().iter().filter_map(|l| l.id.clone()).collect(),
             duties: duties.collect(),
             texts: clearance.texts().to_vec(),
-            notice: clearance.notice_paragraphs().to_vec(),
+            notice: clearance.notice_lines().to_vec(),
             report: clearance.report_json(),
             policy: clearance.policy_digest(),
         }
@@ -59,14 +59,12 @@ pub struct Duty {
 
 /// `NOTICE`.
 pub(super) fn notice(plan: &PackPlan<'_>) -> String {
-    let mut text = format!("{} {}\n{}\n", plan.product.title, plan.product.version, plan.vendor);
-    for base in &plan.bases {
-        let _ = writeln!(text, "\nBuilt on {}", base.name);
+    let day = plan.issued.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let mut text = format!("{} {}\n{}, {day}\n\n", plan.product.title, plan.product.version, plan.vendor);
+    for line in &plan.papers.notice {
+        let _ = writeln!(text, "{}", line.trim_end());
     }
-    for paragraph in &plan.papers.notice {
-        let _ = writeln!(text, "\n{}", paragraph.trim_end());
-    }
-    text + "\nThe licence texts stand in LICENSES/.\n"
+    text
 }
 
 /// `MODEL_CARD.md`.

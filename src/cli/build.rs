@@ -54,7 +54,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     }
     let vendors_part = clearance.obligations().iter().filter(|o| o.done_by == DoneBy::Vendor).count();
     if vendors_part > 0 && !say.is_json() {
-        say.note(format!("{vendors_part} obligations are yours to meet: `sealwright check {}`", args.folder.display()));
+        let duties = if vendors_part == 1 { "1 duty is" } else { &format!("{vendors_part} duties are") };
+        say.note(format!("{duties} yours to meet: `sealwright check {}` names them", args.folder.display()));
     }
     Ok(Answer::Yes)
 }

@@ -271,7 +271,7 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
         "program": env!("CARGO_PKG_VERSION"),
         "report": report,
         "texts": clearance.texts().iter().map(|(name, bytes)| (name, Sha256::of(bytes))).collect::<Vec<_>>(),
-        "notice": clearance.notice_paragraphs(),
+        "notice": clearance.notice_lines(),
         "files": plan.files.iter().map(file).collect::<Result<Vec<_>>>()?,
         "vendor": plan.vendor,
         "product": plan.product,

@@ -54,7 +54,6 @@ pub struct Stages {
 #[derive(Clone, Serialize, Deserialize)]
 struct Done {
     inputs: Sha256,
-    output: PathBuf,
     made: Sha256,
     found: serde_json::Value,
 }
@@ -90,14 +89,14 @@ impl Stages {
         }
         let found = work()?;
         let value = serde_json::to_value(&found).expect("our own values serialise");
-        let done = Done { inputs, output: output.to_owned(), made: digest_of(output)?, found: value };
+        let done = Done { inputs, made: digest_of(output)?, found: value };
         self.done.insert(name.to_owned(), done);
         self.write()?;
         Ok(Stage { found, from_before: false })
     }
 
     fn remembered<T: DeserializeOwned>(&self, name: &str, inputs: Sha256, output: &Path) -> Option<T> {
-        let done = self.done.get(name).filter(|d| d.inputs == inputs && d.output == output)?;
+        let done = self.done.get(name).filter(|d| d.inputs == inputs)?;
         if digest_of(output).ok()? != done.made {
             return None;
         }

@@ -170,11 +170,14 @@ struct Progress<'a> {
     begun: Instant,
     tokens: u64,
     first_step: u64,
+    /// Who answers: the base, until the first step is taken.
+    who: &'static str,
 }
 
 impl<'a> Progress<'a> {
     fn new(say: &'a Say) -> Self {
-        Self { say, bar: indicatif::ProgressBar::hidden(), begun: Instant::now(), tokens: 0, first_step: 0 }
+        let bar = indicatif::ProgressBar::hidden();
+        Self { say, bar, begun: Instant::now(), tokens: 0, first_step: 0, who: "the base alone" }
     }
 
     fn on(&mut self, event: Event) {
@@ -182,7 +185,7 @@ impl<'a> Progress<'a> {
             Event::Data(counts) => self.data(&counts),
             Event::Memory(forecast) => self.memory(&forecast),
             Event::Begin { done, steps } => {
-                (self.begun, self.first_step) = (Instant::now(), done);
+                (self.begun, self.first_step, self.who) = (Instant::now(), done, "with the adapter");
                 self.bar = self.say.progress(steps, BAR);
                 self.bar.set_position(done);
                 if done > 0 {
@@ -190,9 +193,10 @@ impl<'a> Progress<'a> {
                 }
             }
             Event::Step(step) => self.step(&step),
+            Event::HeldOut { step: 0, loss } => self.note(format!("{}: held-out loss {loss:.4}", self.who)),
             Event::HeldOut { step, loss } => self.note(format!("step {step}: held-out loss {loss:.4}")),
             Event::Asked { done, questions, matched } if done == questions => {
-                self.note(format!("questions answered as wanted: {matched} of {questions}"));
+                self.note(format!("{}: {matched} of {questions} held-out questions answered as wanted", self.who));
             }
             Event::Asked { .. } | Event::Saved { .. } => {}
         }

@@ -1,4 +1,4 @@
-//! The papers that travel with a derivative: licence texts, use policies and the paragraphs of `NOTICE`.
+//! The papers that travel with a derivative: licence texts, use policies and the lines of `NOTICE`.
 
 use super::chain::Chain;
 use super::declared::{Ship, Use};
@@ -10,19 +10,13 @@ use super::subject::Subject;
 pub struct Papers {
     /// Names for `LICENSES/`, and exact bytes.
     pub texts: Vec<(String, Vec<u8>)>,
-    /// The paragraphs of `NOTICE`.
+    /// The lines of `NOTICE`.
     pub notice: Vec<String>,
 }
 
 impl Papers {
     /// Gathers them; each text once.
-    pub fn collect(
-        chain: &Chain<'_>,
-        subject: &Subject,
-        declared: &Use,
-        duties: &[Obligation],
-        today: jiff::civil::Date,
-    ) -> Self {
+    pub fn collect(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation]) -> Self {
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         let mut put = |name: String, bytes: &[u8]| {
             if !texts.iter().any(|(n, b)| *n == name || b == bytes) {
@@ -41,35 +35,33 @@ impl Papers {
         for (i, file) in subject.texts.iter().enumerate() {
             put(format!("license-file-{}.txt", i + 1), &file.bytes);
         }
-        Self { texts, notice: notice(chain, subject, declared, duties, today) }
+        Self { texts, notice: notice(chain, subject, declared, duties) }
     }
 }
 
-/// The paragraphs: what was changed, under which licences, set words, and the base's own notices, unchanged.
-fn notice(
-    chain: &Chain<'_>,
-    subject: &Subject,
-    declared: &Use,
-    duties: &[Obligation],
-    today: jiff::civil::Date,
-) -> Vec<String> {
+/// What was changed, under which licences, set words, and the base's own notices, unchanged.
+fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obligation]) -> Vec<String> {
     let made = match declared.ship {
         Ship::Adapter => "a low-rank adapter",
         Ship::Merged => "merged weights",
         Ship::Nothing => "a hosted derivative",
     };
     let base = &subject.name;
-    let mut origin = format!("{} changed the base model {base}: fine-tuned into {made}, {today}.", declared.vendor);
+    let mut lines = vec![format!("{} changed the base model {base}: fine-tuned into {made}.", declared.vendor)];
     for member in &chain.members {
         let record = member.record;
-        origin += &format!("\n{base} stands under {} ({}); the text is in LICENSES/.", record.name, record.id);
+        lines.push(format!("{base} stands under {} ({}); the text is in LICENSES/.", record.name, record.id));
     }
-    let mut paragraphs = vec![origin];
+    let mut words: Vec<&str> = Vec::new();
     for duty in duties.iter().filter(|d| matches!(d.term.as_str(), "notice-file" | "disclaimer-words")) {
-        paragraphs.extend(duty.words.clone().filter(|words| !paragraphs.contains(words)));
+        words.extend(duty.words.as_deref().filter(|w| !words.contains(w)));
+    }
+    for said in words {
+        lines.extend([String::new(), said.to_owned()]);
     }
     for file in &subject.notices {
-        paragraphs.push(format!("{} of {base}:\n\n{}", file.name, String::from_utf8_lossy(&file.bytes)));
+        lines.extend([String::new(), format!("---- {} of {base} ----", file.name)]);
+        lines.extend(String::from_utf8_lossy(&file.bytes).lines().map(String::from));
     }
-    paragraphs
+    lines
 }

@@ -68,14 +68,12 @@ impl Subject {
             texts.push(TextFile { name, bytes: data::read_bytes(path, MAX_BYTES)?, vouched: true });
         }
         let config = base.config.value();
-        let config_name =
-            config.get("_name_or_path").and_then(Value::as_str).filter(|n| is_hub_id(n)).map(String::from);
         let mut subject = Self {
-            name: name(base, config_name.as_deref()),
+            name: base.name(),
             claims: claims(base),
             parents: parents(base)?,
             multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
-            config_name,
+            config_name: base.hub_name().map(String::from),
             texts,
             notices,
             digest: Sha256([0; 32]),
@@ -143,18 +141,6 @@ fn is_license_name(name: &str) -> bool {
     !program
         && (["license", "licence", "use_policy"].iter().any(|word| plain.contains(word))
             || plain.starts_with("copying"))
-}
-
-/// `org/name`, not a path on somebody's disk.
-fn is_hub_id(name: &str) -> bool {
-    let part = |p: &str| !p.is_empty() && !p.starts_with('.') && !p.contains(['\\', ' ', ':']);
-    matches!(name.split('/').collect::<Vec<_>>().as_slice(), [org, model] if part(org) && part(model))
-}
-
-fn name(base: &Base, config_name: Option<&str>) -> String {
-    let title = base.card.as_ref().and_then(|c| c.prose.lines().find_map(|l| l.trim().strip_prefix("# ")));
-    let folder = || base.folder.file_name().map_or_else(|| "base".into(), |n| n.to_string_lossy().into_owned());
-    config_name.or(title).map_or_else(folder, |name| name.trim().to_owned())
 }
 
 fn claims(base: &Base) -> Vec<Claim> {

@@ -128,7 +128,7 @@ pub fn check(
     Report {
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
-        papers: Papers::collect(&chain, subject, declared, &obligations, today),
+        papers: Papers::collect(&chain, subject, declared, &obligations),
         licenses: chain.listed,
         findings,
         obligations,
@@ -294,8 +294,8 @@ impl Clearance {
         &self.report.papers.texts
     }
 
-    /// The paragraphs of `NOTICE`.
-    pub fn notice_paragraphs(&self) -> &[String] {
+    /// The lines of `NOTICE`.
+    pub fn notice_lines(&self) -> &[String] {
         &self.report.papers.notice
     }
 

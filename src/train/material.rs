@@ -52,6 +52,7 @@ pub struct Counts {
 impl Material {
     /// Reads, splits, renders and packs.
     pub fn gather(base: &Base, plan: &Plan) -> Result<Self> {
+        plan.check()?;
         let (samples, files) = read_all(plan)?;
         let split = split(samples, plan.held_out_share(), plan.seed);
         let (questions, seen_questions) = match &plan.questions {

@@ -9,6 +9,7 @@ pub mod curve;
 pub mod data;
 mod draw;
 pub mod eval;
+mod event;
 pub mod lora;
 pub mod machine;
 mod material;
@@ -19,7 +20,8 @@ mod run;
 mod schedule;
 pub mod template;
 
+pub use event::{Event, Step, Trained};
 pub use material::{Counts, Material};
 pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};
-pub use run::{ADAPTER_FOLDER, Event, Step, Trained, finished, forget, run};
+pub use run::{ADAPTER_FOLDER, finished, forget, run};
 pub use schedule::Schedule;

@@ -1,15 +1,19 @@
 //! What is to be learnt, and how: a plain struct, and one digest over everything in it that changes the result.
 
-use crate::adapter::TENSOR_FILE;
-use crate::base::Base;
+use crate::adapter::{MAX_RANK, TENSOR_FILE};
+use crate::base::{Base, Fingerprint};
 use crate::digest::Sha256;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// Rows go through the network together until they have about this many tokens; fewer would starve the multiply.
 const TOKENS_AT_ONCE: usize = 512;
+
+/// No plan above these is meant; below them no size overflows.
+const MAX_BATCH: usize = 1 << 16;
+const MAX_SEQUENCE: usize = 1 << 20;
 
 /// One training, as it was declared.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,8 +122,23 @@ impl Plan {
         if self.questions.is_some() { 0.0 } else { self.validation }
     }
 
+    /// Refuses sizes that cannot be meant.
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, value, most) in
+            [("rank", self.rank, MAX_RANK), ("batch", self.batch, MAX_BATCH), ("sequence", self.sequence, MAX_SEQUENCE)]
+        {
+            if !(1..=most).contains(&value) {
+                return Err(Error::new(Code::Usage, format!("train.{name} is not from 1 to {most}: {value}"))
+                    .with_hint("leave it out for the default"));
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that changes the result, by name: files by their digests, the program by its version.
     pub fn identity(&self, base: &Base) -> Result<Identity> {
+        self.check()?;
+        let fingerprint = base.fingerprint()?;
         let data = self
             .data
             .iter()
@@ -132,7 +151,7 @@ impl Plan {
         let init = self.init.as_ref().map(|folder| Sha256::of_file(&folder.join(TENSOR_FILE))).transpose()?;
         let identity = json!({
             "program": env!("CARGO_PKG_VERSION"),
-            "base": base.fingerprint()?.id(),
+            "base": fingerprint.id(),
             "base-name": self.base_name,
             "data": data,
             "questions": questions,
@@ -153,7 +172,7 @@ impl Plan {
             "init": init,
         });
         match identity {
-            Value::Object(parts) => Ok(Identity { parts }),
+            Value::Object(parts) => Ok(Identity { base: fingerprint, parts }),
             _ => unreachable!("an object was written above"),
         }
     }
@@ -162,6 +181,7 @@ impl Plan {
 /// What makes one training the same as another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
+    base: Fingerprint,
     parts: Map<String, Value>,
 }
 
@@ -169,6 +189,11 @@ impl Identity {
     /// One digest over all parts.
     pub fn digest(&self) -> Sha256 {
         Sha256::of_json(&self.parts)
+    }
+
+    /// What is adapted.
+    pub fn base(&self) -> &Fingerprint {
+        &self.base
     }
 
     /// As JSON, to be kept with a checkpoint.

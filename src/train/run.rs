@@ -3,7 +3,8 @@
 
 use super::batch::{batch, loss_tokens};
 use super::checkpoint::{Counters, State};
-use super::material::{Counts, Material};
+use super::event::{Event, Step, Trained};
+use super::material::Material;
 use super::optim::{Optimiser, mean_and_clip};
 use super::plan::{Identity, Plan};
 use super::template::Document;
@@ -15,81 +16,12 @@ use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
 use crate::model::{Keep, Lora, Model, Workspace};
 use jiff::Timestamp;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Where the adapter, its record and its curve go, inside the plan's folder.
 pub const ADAPTER_FOLDER: &str = "adapter";
-
-/// What a run has to say while it goes.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The data were read.
-    Data(Counts),
-    /// The memory that the run will take, and what there is.
-    Memory(memory::Forecast),
-    /// The first step of this session comes next.
-    Begin {
-        /// Steps that an earlier session did.
-        done: u64,
-        /// Steps of the whole run.
-        steps: u64,
-    },
-    /// A step was done.
-    Step(Step),
-    /// The held-out loss was taken after this many steps.
-    HeldOut {
-        /// Steps done.
-        step: u64,
-        /// Mean over the held-out loss tokens.
-        loss: f64,
-    },
-    /// A question was answered.
-    Asked {
-        /// Questions answered in this round.
-        done: u64,
-        /// Questions of this round.
-        questions: u64,
-        /// Of those answered, as wanted.
-        matched: u64,
-    },
-    /// The state is on disk.
-    Saved {
-        /// Steps done.
-        step: u64,
-    },
-}
-
-/// One optimiser step.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// Counted from 1.
-    pub step: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Mean over the step's loss tokens, in nats.
-    pub loss: f64,
-    /// Tokens of the step.
-    pub tokens: u64,
-    /// Of these, tokens that bore loss.
-    pub loss_tokens: u64,
-    /// Its wall time.
-    pub seconds: f64,
-    /// Learning rate.
-    pub rate: f64,
-    /// Norm of the gradient before clipping.
-    pub norm: f64,
-}
-
-/// What a run made.
-#[derive(Debug, Clone)]
-pub struct Trained {
-    /// The PEFT folder, with `run.json` and `loss.svg`.
-    pub folder: PathBuf,
-    /// Its provenance.
-    pub record: RunRecord,
-}
 
 /// Trains an adapter. `stop` asks it to save its state and end with [`Code::Interrupted`]; run again with the same
 /// plan, it goes on from there.
@@ -121,7 +53,7 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
         }
     }
     let after = run.measure_after(observe, stop)?;
-    run.finish(base, after)
+    run.finish(after)
 }
 
 /// Forgets what an interrupted run left, so that the next one begins anew.
@@ -351,7 +283,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adapter, curve, and last the record, whose digest says that the adapter beside it is whole.
-    fn finish(mut self, base: &Base, after: HeldOut) -> Result<Trained> {
+    fn finish(mut self, after: HeldOut) -> Result<Trained> {
         self.clock.read(&mut self.counters);
         let state_folder = &self.plan.folder;
         let folder = state_folder.join(ADAPTER_FOLDER);
@@ -360,18 +292,18 @@ impl<'a> Run<'a> {
         adapter::write(&folder, &adapter)?;
         let title = format!("Loss of an adapter for {}", self.plan.base_name);
         curve::write(&folder, &title, &self.losses, self.counters.before.and_then(|b| b.loss))?;
-        let record = self.record(base, after, Sha256::of_file(&folder.join(TENSOR_FILE))?)?;
+        let record = self.record(after, Sha256::of_file(&folder.join(TENSOR_FILE))?);
         record.write(&folder)?;
         State::remove(state_folder)?;
         Ok(Trained { folder, record })
     }
 
-    fn record(self, base: &Base, after: HeldOut, adapter: Sha256) -> Result<RunRecord> {
+    fn record(self, after: HeldOut, adapter: Sha256) -> RunRecord {
         let (counts, counters) = (self.material.counts, self.counters);
-        Ok(RunRecord {
+        RunRecord {
             program: env!("CARGO_PKG_VERSION").into(),
             plan: self.identity.digest(),
-            base: base.fingerprint()?,
+            base: self.identity.base().clone(),
             adapter,
             data: self.material.files.clone(),
             seed: self.plan.seed,
@@ -393,7 +325,7 @@ impl<'a> Run<'a> {
             peak_memory: machine::peak_memory(),
             started: counters.started,
             ended: Timestamp::now(),
-        })
+        }
     }
 }
 

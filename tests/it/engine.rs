@@ -311,3 +311,43 @@ fn bad_input_is_refused_before_the_arithmetic() {
     assert!(model.accepts_lora(&Lora { rank: 3, ..adapter_of("untied", &model) }).is_err());
     assert!(generate(&model, None, &[], &mut Sampler::Greedy, 1, &[], &mut |_| true).is_err());
 }
+
+fn probe(base: &Path, adapter: &Path, inputs: &Path, out: &Path) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sealwright"));
+    command.arg("probe").arg("--base").arg(base).arg("--adapter").arg(adapter);
+    command.arg("--inputs").arg(inputs).arg("--out").arg(out).output().unwrap()
+}
+
+#[test]
+fn probe_writes_what_pytorch_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in GOLDEN {
+        let (folder, out) = (folder(name), dir.path().join(name));
+        let ran = probe(&folder.join("base"), &folder.join("adapter"), &folder.join("inputs.safetensors"), &out);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let (ours, expected) = (Tensors::read(&out), Tensors::read(&folder.join("expected.safetensors")));
+        let names = |file: &Tensors| {
+            let tensors = SafeTensors::deserialize(&file.0).unwrap();
+            let mut names: Vec<String> = tensors.names().into_iter().map(String::from).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&ours), names(&expected));
+        for tensor in names(&ours).iter().filter(|n| !n.ends_with("_logits")) {
+            near(&ours.floats(tensor), &expected.floats(tensor), 1e-5);
+        }
+        let shape = |file: &Tensors| file.view::<4>("adapter_logits").0;
+        assert_eq!(shape(&ours), shape(&expected));
+    }
+}
+
+#[test]
+fn probe_refuses_another_bases_adapter_and_leaves_no_file() {
+    let (dir, folder) = (tempfile::tempdir().unwrap(), folder);
+    let out = dir.path().join("out.safetensors");
+    let inputs = folder("tied").join("inputs.safetensors");
+    let ran = probe(&folder("untied").join("base"), &folder("tied").join("adapter"), &inputs, &out);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("self_attn.k_proj"), "the module is named");
+    assert!(!out.exists());
+}

@@ -5,6 +5,7 @@ mod bundle;
 mod commands;
 mod house;
 mod license;
+mod pack;
 
 #[cfg(feature = "ml")]
 mod engine;

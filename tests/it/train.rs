@@ -257,6 +257,23 @@ fn a_checkpoint_of_another_plan_is_refused_by_what_differs() {
 }
 
 #[test]
+fn sizes_that_cannot_be_meant_are_refused() {
+    let (dir, base) = tiny::place();
+    let plan = tiny::plan(dir.path(), "s");
+    for (wrong, said) in [
+        (Plan { batch: usize::MAX, ..plan.clone() }, "train.batch"),
+        (Plan { sequence: usize::MAX / 2, ..plan.clone() }, "train.sequence"),
+        (Plan { sequence: 0, ..plan.clone() }, "train.sequence"),
+        (Plan { rank: 1 << 40, ..plan.clone() }, "train.rank"),
+        (Plan { sequence: 4, ..plan.clone() }, "within 4 tokens"),
+        (Plan { targets: vec!["q_prj".into()], ..plan }, "q_prj"),
+    ] {
+        let error = train(&base, &wrong).unwrap_err();
+        assert!(error.to_string().contains(said) && error.hint().is_some(), "{said}: {error}");
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_is_refused() {
     let (dir, base) = tiny::place();
     let plan = tiny::plan(dir.path(), "s");
