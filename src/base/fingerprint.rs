@@ -81,7 +81,7 @@ fn weights(base: &Base) -> Result<Sha256> {
             return Err(Error::input(path, format!("ends inside tensor {}", tensor.name)));
         }
         let shape = tensor.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        all.update(format!("{} {} {shape} {}\n", tensor.name, tensor.dtype_name, data.finish()).as_bytes());
+        all.update(format!("{} {} {shape} {}\n", tensor.name, tensor.dtype, data.finish()).as_bytes());
     }
     Ok(all.finish())
 }

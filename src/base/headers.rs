@@ -3,6 +3,7 @@
 //! The format: 8 bytes little-endian length, that many bytes of JSON, then the data; offsets are from its start.
 
 use crate::error::{AtPath, Error, Result};
+pub use safetensors::Dtype;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,16 +15,6 @@ pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// A folder may not hold more weight files than this.
 pub const MAX_FILES: usize = 4096;
 
-/// The types that weights come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F32,
-    F16,
-    Bf16,
-    Other(safetensors::Dtype),
-}
-
 /// Where one tensor lies.
 #[derive(Debug, Clone)]
 pub struct TensorHeader {
@@ -31,8 +22,6 @@ pub struct TensorHeader {
     pub name: String,
     /// The type of its elements.
     pub dtype: Dtype,
-    /// The format's word for that type (`BF16`).
-    pub dtype_name: String,
     /// Outermost first.
     pub shape: Vec<usize>,
     /// Index into [`Headers::files`].
@@ -56,7 +45,7 @@ pub struct Headers {
 
 #[derive(Deserialize)]
 struct RawTensor {
-    dtype: safetensors::Dtype,
+    dtype: Dtype,
     shape: Vec<usize>,
     data_offsets: (u64, u64),
 }
@@ -135,21 +124,7 @@ impl RawTensor {
                 format!("tensor {name}: shape {:?} and bytes {start}..{end} don't fit", self.shape),
             ));
         }
-        let dtype = match self.dtype {
-            safetensors::Dtype::F32 => Dtype::F32,
-            safetensors::Dtype::F16 => Dtype::F16,
-            safetensors::Dtype::BF16 => Dtype::Bf16,
-            other => Dtype::Other(other),
-        };
-        Ok(TensorHeader {
-            name,
-            dtype,
-            dtype_name: self.dtype.to_string(),
-            shape: self.shape,
-            file,
-            start: data + start,
-            end: data + end,
-        })
+        Ok(TensorHeader { name, dtype: self.dtype, shape: self.shape, file, start: data + start, end: data + end })
     }
 }
 
@@ -174,7 +149,7 @@ mod tests {
         )
         .unwrap();
         let tensor = headers.get("w").unwrap();
-        assert_eq!((tensor.dtype, tensor.end - tensor.start), (Dtype::Bf16, 4));
+        assert_eq!((tensor.dtype, tensor.end - tensor.start), (Dtype::BF16, 4));
         assert_eq!(headers.metadata["format"], "pt");
     }
 

@@ -6,6 +6,7 @@ use crate::base::family::{self, Family};
 use crate::base::weights::Weights;
 use crate::base::{Base, Dtype};
 use crate::error::{Code, Error, Result};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 
@@ -117,16 +118,10 @@ impl Reader<'_> {
             ));
         }
         self.read.insert(name.to_owned());
-        match header.dtype {
-            Dtype::F32 => Ok(converted(bytes, f32::from_le_bytes)),
-            Dtype::Bf16 => Ok(converted(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
-            Dtype::F16 => Ok(converted(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
-            Dtype::Other(_) => Err(Error::new(
-                Code::UnsupportedBase,
-                format!("tensor {name} is of a type that the engine does not read: {}", header.dtype_name),
-            )
-            .with_hint("the engine reads F32, F16 and BF16")),
-        }
+        as_f32(bytes, header.dtype, header.shape.iter().product()).map_err(|e| {
+            Error::new(Code::UnsupportedBase, format!("tensor {name} cannot be read as f32 from {}: {e}", header.dtype))
+                .with_hint("the engine reads F32, F16, BF16 and F64")
+        })
     }
 
     /// A tensor that nothing read would mean another network than this one.
@@ -143,6 +138,14 @@ impl Reader<'_> {
     }
 }
 
-fn converted<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
-    bytes.as_chunks::<N>().0.par_iter().with_min_len(1 << 14).map(|b| f(*b)).collect()
+/// The numbers of a tensor, whatever floating-point type they have.
+fn as_f32(bytes: &[u8], dtype: Dtype, elements: usize) -> candle_core::Result<Vec<f32>> {
+    if dtype == Dtype::F32 {
+        return Ok(bytes.as_chunks().0.par_iter().with_min_len(1 << 14).map(|b| f32::from_le_bytes(*b)).collect());
+    }
+    let tensor = Tensor::from_raw_buffer(bytes, DType::try_from(dtype)?, &[elements], &Device::Cpu)?;
+    if !tensor.dtype().is_float() {
+        candle_core::bail!("not a floating-point type");
+    }
+    tensor.to_dtype(DType::F32)?.to_vec1()
 }

@@ -92,7 +92,7 @@ origin = "own"
 may-ship-to = ["globex"]
 "#;
     let research = barred.replace("\"own\"", "{ license = \"CC-BY-NC-4.0\" }").replace("globex", "acme");
-    for (more, code, exit) in [(barred, "denied", 1), (&research, "denied", 1)] {
+    for (more, code, exit) in [(barred, "denied", 1), (&research, "needs-review", 3)] {
         let dir = tempfile::tempdir().unwrap();
         product(dir.path(), 8, more);
         let output = sealwright(dir.path(), &["pack", "--json"]);
