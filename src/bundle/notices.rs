@@ -2,7 +2,8 @@
 
 use super::seal::PackPlan;
 use crate::digest::Sha256;
-use crate::license::Clearance;
+use crate::license::{Clearance, How};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// What a clearance gives a bundle. Only a clearance makes one.
@@ -32,9 +33,12 @@ impl Papers {
             clause: o.clause.clone(),
             done_by: o.done_by.name().to_owned(),
         });
+        // a licence may be known by its text and by its card; those of data sets are not the base's
+        let of_base = clearance.licenses().iter().filter(|l| l.how != How::Data);
+        let licenses: BTreeSet<_> = of_base.filter_map(|l| l.id.clone()).collect();
         Self {
             verdict: clearance.verdict().name().to_owned(),
-            licenses: clearance.licenses().iter().filter_map(|l| l.id.clone()).collect(),
+            licenses: licenses.into_iter().collect(),
             duties: duties.collect(),
             texts: clearance.texts().to_vec(),
             notice: clearance.notice_paragraphs().to_vec(),
