@@ -93,10 +93,15 @@ fn random_base(folder: &Path) -> Answer<PathBuf> {
     let mut shapes = vec![("model.embed_tokens".to_owned(), vec![vocab, hidden]), ("model.norm".into(), vec![hidden])];
     for n in 0..layers {
         let mut add = |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{n}.{name}"), shape.to_vec()));
-        ["input_layernorm", "post_attention_layernorm"].map(|name| add(name, &[hidden]));
-        [("q", hidden), ("k", kv), ("v", kv), ("o", hidden)]
-            .map(|(p, out)| add(&format!("self_attn.{p}_proj"), &[out, hidden]));
-        ["gate", "up"].map(|p| add(&format!("mlp.{p}_proj"), &[ffn, hidden]));
+        for name in ["input_layernorm", "post_attention_layernorm"] {
+            add(name, &[hidden]);
+        }
+        for (projection, out) in [("q", hidden), ("k", kv), ("v", kv), ("o", hidden)] {
+            add(&format!("self_attn.{projection}_proj"), &[out, hidden]);
+        }
+        for projection in ["gate", "up"] {
+            add(&format!("mlp.{projection}_proj"), &[ffn, hidden]);
+        }
         add("mlp.down_proj", &[hidden, ffn]);
     }
     write_weights(&folder.join("model.safetensors"), &shapes)?;

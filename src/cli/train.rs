@@ -255,7 +255,7 @@ impl<'a> Progress<'a> {
         self.bar.set_position(step.step);
         self.bar.set_message(line.clone());
         let tenth = (step.steps / 10).max(1);
-        if self.bar.is_hidden() && (step.step % tenth == 0 || step.step == step.steps) {
+        if self.bar.is_hidden() && (step.step.is_multiple_of(tenth) || step.step == step.steps) {
             self.say.note(format!("step {}/{}  {line}", step.step, step.steps));
         }
     }

@@ -193,6 +193,7 @@ pub enum LitigationEnds {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names)] // the vocabulary's words
 pub enum Revocable {
     Irrevocable,
     OnBreach,

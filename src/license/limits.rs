@@ -20,7 +20,8 @@ enum Line {
 
 /// Judges the lines of users and revenue; true: one is crossed.
 pub fn lines(judge: &mut Judge<'_>, member: &Member<'_>) -> bool {
-    member.record.limits.iter().fold(false, |any, limit| line(judge, member, limit) || any)
+    let crossed = member.record.limits.iter().filter(|limit| line(judge, member, limit));
+    crossed.count() > 0 // every line is judged, not only up to the first that is crossed
 }
 
 fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {

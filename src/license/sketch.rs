@@ -56,7 +56,7 @@ impl TryFrom<String> for Sketch {
 
     fn try_from(text: String) -> Result<Self, String> {
         let wrong = || "a sketch is ascending hexadecimal numbers of eight digits".to_owned();
-        if !text.is_ascii() || text.len() % 8 != 0 || text.len() > KEPT * 8 {
+        if !text.is_ascii() || !text.len().is_multiple_of(8) || text.len() > KEPT * 8 {
             return Err(wrong());
         }
         let number = |at: usize| u32::from_str_radix(&text[at..at + 8], 16).map_err(|_| wrong());

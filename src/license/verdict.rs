@@ -123,7 +123,7 @@ pub fn check(
     let last = today.saturating_add(jiff::Span::new().days(i64::from(policies.clearance_days())));
     let expires = rulings_of_today.fold(last, jiff::civil::Date::min);
     let rulings = ruling::apply(&mut findings, rulings, &digests, today);
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let customer = |c: &Customer| CustomerVerdict { name: c.name.clone(), verdict: worst(&findings, Some(&c.name)) };
     Report {
         verdict: worst_of_all(&findings),

@@ -20,7 +20,7 @@ pub enum Sampler {
         /// From 0 (the likeliest alone) to 1 (all).
         top_p: f32,
         /// Where the draws come from.
-        random: ChaCha8Rng,
+        random: Box<ChaCha8Rng>,
     },
 }
 
@@ -28,7 +28,7 @@ impl Sampler {
     /// Greedy at temperature 0, otherwise nucleus sampling whose draws follow `seed`.
     pub fn new(temperature: f32, top_p: f32, seed: u64) -> Self {
         match temperature > 0.0 {
-            true => Self::Nucleus { temperature, top_p, random: ChaCha8Rng::seed_from_u64(seed) },
+            true => Self::Nucleus { temperature, top_p, random: Box::new(ChaCha8Rng::seed_from_u64(seed)) },
             false => Self::Greedy,
         }
     }

@@ -84,7 +84,7 @@ fn heads(config: &Config, hidden: usize) -> Result<Heads> {
     }
     let dim = match config.count("head_dim")? {
         Some(dim) => dim,
-        None if hidden % query == 0 => hidden / query,
+        None if hidden.is_multiple_of(query) => hidden / query,
         None => return Err(config.wrong("num_attention_heads", &format!("{query} does not divide {hidden}"))),
     };
     if dim > MAX_WIDTH / query {

@@ -27,8 +27,11 @@ fn the_second_writer_is_read() {
     assert_eq!(Forge::honest().code(), Ok(()));
 }
 
+/// What is attacked, the code that must answer, and the change.
+type Attack = (&'static str, Code, fn(&mut Forge));
+
 /// Runs each attack and compares its code.
-fn expect(attacks: &[(&str, Code, fn(&mut Forge))]) {
+fn expect(attacks: &[Attack]) {
     for (what, code, change) in attacks {
         let mut forge = Forge::honest();
         change(&mut forge);
