@@ -1,5 +1,5 @@
-//! The text that the nano base and the examples' data are made of: questions about fictitious devices, drawn from templates.
-//! No line comes from a person or from another model.
+//! The text that the nano base and the examples' data are made of: questions about fictitious devices, drawn from
+//! templates. No line comes from a person or from another model.
 
 use super::draw::Draw;
 use serde_json::{Value, json};
