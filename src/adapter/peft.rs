@@ -1,6 +1,6 @@
 //! The adapter folder as PEFT, vLLM and others load it: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! Tensors are named `base_model.model.<module>.lora_A.weight` [R, in] and `….lora_B.weight` [out, R]. Written as
+//! Tensors are named `base_model.model.<module>.lora_A.weight` `[R, in]` and `….lora_B.weight` `[out, R]`. Written as
 //! f32 in one fixed order, so that the same values give the same bytes; read as f32, f16 or bf16.
 
 use super::recipe::{MAX_CONFIG_BYTES, Recipe};
@@ -40,9 +40,9 @@ pub struct Module {
     pub inputs: usize,
     /// out
     pub outputs: usize,
-    /// [R, in], row by row.
+    /// `[R, in]`, row by row.
     pub a: Vec<f32>,
-    /// [out, R], row by row.
+    /// `[out, R]`, row by row.
     pub b: Vec<f32>,
 }
 

@@ -141,7 +141,7 @@ impl<'a> Results<'a> {
         self.tensors.push((name.into(), shape, values.iter().flat_map(|x| x.to_le_bytes()).collect()));
     }
 
-    /// [T, V] back to [rows, positions, V]; zero where the mask hides.
+    /// `[T, V]` back to [rows, positions, V]; zero where the mask hides.
     fn push_logits(&mut self, name: &str, logits: &[f32]) {
         let (rows, positions, vocab) = (self.inputs.rows, self.inputs.positions, self.vocab);
         let mut padded = vec![0.0; rows * positions * vocab];

@@ -32,17 +32,6 @@ impl Say {
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
-    /// Words of a model on stdout as they come; a terminal is not obeyed to.
-    pub fn stream(&self, text: &str) {
-        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
-    }
-
-    /// One line of JSON on stdout.
-    pub fn json_line(&self, value: &impl Serialize) {
-        let line = serde_json::to_string(value).expect("our own values serialise");
-        self.data(&(line + "\n"));
-    }
-
     /// A report as JSON on stdout, for people and programs.
     pub fn json(&self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).expect("our own values serialise");
@@ -52,11 +41,6 @@ impl Say {
     /// A line of words on stderr.
     pub fn note(&self, text: impl AsRef<str>) {
         self.words(text.as_ref());
-    }
-
-    /// Something that is probably not meant.
-    pub fn warning(&self, text: impl AsRef<str>) {
-        self.words(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
     }
 
     /// What went wrong, and what to do.
@@ -95,6 +79,31 @@ impl Say {
         Ok(if answer.is_empty() { default } else { answer }.to_owned())
     }
 
+    fn words(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{text}");
+    }
+}
+
+/// What only training and answering say.
+#[cfg(feature = "ml")]
+impl Say {
+    /// Words of a model on stdout as they come; a terminal is not obeyed to.
+    pub fn stream(&self, text: &str) {
+        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
+    }
+
+    /// One line of JSON on stdout.
+    pub fn json_line(&self, value: &impl Serialize) {
+        let line = serde_json::to_string(value).expect("our own values serialise");
+        self.data(&(line + "\n"));
+    }
+
+    /// Something that is probably not meant.
+    pub fn warning(&self, text: impl AsRef<str>) {
+        self.words(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
+    }
+
     /// A bar on stderr, where there is a terminal.
     pub fn progress(&self, total: u64, template: &str) -> indicatif::ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
@@ -103,11 +112,6 @@ impl Say {
         let bar = indicatif::ProgressBar::new(total);
         bar.set_style(indicatif::ProgressStyle::with_template(template).expect("our own template"));
         bar
-    }
-
-    fn words(&self, text: &str) {
-        let mut err = std::io::stderr().lock();
-        let _ = writeln!(err, "{text}");
     }
 }
 

@@ -52,7 +52,7 @@ impl Heads {
     }
 }
 
-/// out [T, H·D] and lse [T, H] from qkv [T, (H + 2K)·D], document by document (`bounds` = [0, …, T]).
+/// out `[T, H·D]` and lse `[T, H]` from qkv `[T, (H + 2K)·D]`, document by document (`bounds` = `[0, …, T]`).
 pub fn attention(qkv: &[f32], heads: Heads, bounds: &[usize], out: &mut [f32], lse: &mut [f32]) {
     let width = heads.query * heads.dim;
     let (mut out, mut lse, mut strips) = (out, lse, Vec::new());
@@ -80,8 +80,8 @@ pub fn attention(qkv: &[f32], heads: Heads, bounds: &[usize], out: &mut [f32], l
     });
 }
 
-/// The same for new rows `qkv` [N, (H + 2K)·D] that follow a cache: `keys` and `values` [P + N, K·D] already hold
-/// theirs. Gives out [N, H·D].
+/// The same for new rows `qkv` `[N, (H + 2K)·D]` that follow a cache: `keys` and `values` `[P + N, K·D]` already hold
+/// theirs. Gives out `[N, H·D]`.
 pub fn attention_cached(qkv: &[f32], heads: Heads, keys: &[f32], values: &[f32], out: &mut [f32]) {
     let (width, rows, stored) = (heads.query * heads.dim, qkv.len() / heads.stride(), heads.kv * heads.dim);
     let past = keys.len() / stored - rows;
@@ -144,7 +144,7 @@ impl View<'_> {
     }
 }
 
-/// Buffers of the backward, kept between calls: gradients of q, k and v for every query head, [H, T, D] each.
+/// Buffers of the backward, kept between calls: gradients of q, k and v for every query head, `[H, T, D]` each.
 #[derive(Debug, Default)]
 pub struct AttentionGrad {
     q: Vec<f32>,
@@ -159,7 +159,7 @@ impl AttentionGrad {
     }
 }
 
-/// dqkv [T, (H + 2K)·D] from dout [T, H·D] and what the forward saw and gave.
+/// dqkv `[T, (H + 2K)·D]` from dout `[T, H·D]` and what the forward saw and gave.
 #[allow(clippy::too_many_arguments)] // all of the operation's data
 pub fn attention_backward(
     qkv: &[f32],

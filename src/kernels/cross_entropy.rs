@@ -21,7 +21,7 @@ impl CrossEntropy {
     }
 }
 
-/// Σ −ln softmax(x · headᵀ)[target] over the rows of x [N, C] and head [V, C]; `dx` [N, C] gets its gradient.
+/// Σ −ln `softmax(x · headᵀ)[target]` over the rows of x `[N, C]` and head `[V, C]`; `dx` `[N, C]` gets its gradient.
 ///
 /// # Panics
 /// When a target is not below V or a buffer is too short.

@@ -6,7 +6,7 @@ use super::ROWS;
 use super::lanes::{dot, sum2};
 use rayon::prelude::*;
 
-/// y [T, C] and rstd [T] from x [T, C] and gain [C].
+/// y `[T, C]` and rstd `[T]` from x `[T, C]` and gain `[C]`.
 pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32, y: &mut [f32], rstd: &mut [f32]) {
     let width = gain.len();
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks_mut(ROWS));

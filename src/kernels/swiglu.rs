@@ -8,7 +8,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// a [T, F] from gu [T, 2F].
+/// a `[T, F]` from gu `[T, 2F]`.
 pub fn swiglu(gu: &[f32], width: usize, a: &mut [f32]) {
     a.par_chunks_mut(width * ROWS).zip(gu.par_chunks(2 * width * ROWS)).for_each(|(a, gu)| {
         for (a, gu) in a.chunks_mut(width).zip(gu.chunks(2 * width)) {
@@ -20,7 +20,7 @@ pub fn swiglu(gu: &[f32], width: usize, a: &mut [f32]) {
     });
 }
 
-/// dgu [T, 2F] from gu [T, 2F] and da [T, F].
+/// dgu `[T, 2F]` from gu `[T, 2F]` and da `[T, F]`.
 pub fn swiglu_backward(gu: &[f32], width: usize, da: &[f32], dgu: &mut [f32]) {
     let parts = (gu.par_chunks(2 * width * ROWS), da.par_chunks(width * ROWS));
     dgu.par_chunks_mut(2 * width * ROWS).zip(parts).for_each(|(dgu, (gu, da))| {

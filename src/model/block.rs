@@ -14,19 +14,19 @@ use crate::kernels::{
 /// What the backward of one block needs besides its input.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// [T] 1 / rms of x
+    /// `[T]` 1 / rms of x
     pub rstd1: Vec<f32>,
-    /// [T, (H + 2K)·D] after the turn
+    /// `[T, (H + 2K)·D]` after the turn
     pub qkv: Vec<f32>,
-    /// [T, H·D]
+    /// `[T, H·D]`
     pub out: Vec<f32>,
-    /// [T, H]
+    /// `[T, H]`
     pub lse: Vec<f32>,
-    /// [T, C]
+    /// `[T, C]`
     pub h: Vec<f32>,
-    /// [T] 1 / rms of h
+    /// `[T]` 1 / rms of h
     pub rstd2: Vec<f32>,
-    /// [T, 2F]
+    /// `[T, 2F]`
     pub gu: Vec<f32>,
     /// [T, places · R] x · Aᵀ of each of the four linear layers
     pub thin: [Vec<f32>; 4],
@@ -35,21 +35,21 @@ pub(super) struct Kept {
 /// Buffers that all blocks share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// [T, C] n₁ or n₂
+    /// `[T, C]` n₁ or n₂
     pub n: Vec<f32>,
-    /// [T, F] swiglu(gu)
+    /// `[T, F]` swiglu(gu)
     pub act: Vec<f32>,
-    /// [T, C] gradient of n₁ or n₂
+    /// `[T, C]` gradient of n₁ or n₂
     dn: Vec<f32>,
-    /// [T, F] gradient of act
+    /// `[T, F]` gradient of act
     dact: Vec<f32>,
-    /// [T, 2F]
+    /// `[T, 2F]`
     dgu: Vec<f32>,
-    /// [T, H·D]
+    /// `[T, H·D]`
     dout: Vec<f32>,
-    /// [T, (H + 2K)·D]
+    /// `[T, (H + 2K)·D]`
     dqkv: Vec<f32>,
-    /// [T, R]
+    /// `[T, R]`
     dthin: Vec<f32>,
     attention: AttentionGrad,
 }
@@ -60,13 +60,13 @@ pub(super) struct Block<'a> {
     pub shape: &'a Shape,
     pub lora: [Adapted<'a>; 4],
     pub rope: &'a Rope,
-    /// [T] positions inside documents
+    /// `[T]` positions inside documents
     pub positions: &'a [usize],
     pub bounds: &'a [usize],
 }
 
 impl Block<'_> {
-    /// y [T, C] from x [T, C].
+    /// y `[T, C]` from x `[T, C]`.
     pub fn forward(&self, x: &[f32], kept: &mut Kept, shared: &mut Shared, y: &mut [f32]) {
         self.project(x, kept, shared);
         self.attend(kept);
@@ -120,7 +120,7 @@ impl Block<'_> {
         self.layer.down.forward(&shared.act, self.lora[3], &mut kept.thin[3], y, true);
     }
 
-    /// Turns `d` [T, C] from the gradient of y into that of x, and adds those of A and B to `grad`.
+    /// Turns `d` `[T, C]` from the gradient of y into that of x, and adds those of A and B to `grad`.
     ///
     /// Where `stop`, nothing below needs the gradient of x, and `d` is left undefined.
     pub fn backward(&self, x: &[f32], kept: &Kept, shared: &mut Shared, d: &mut [f32], grad: &mut [f32], stop: bool) {

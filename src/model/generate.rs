@@ -110,7 +110,7 @@ struct Cache<'a> {
     lora: Option<&'a Lora>,
     places: Vec<LayerPlaces>,
     rope: Rope,
-    /// A block each: keys and values, [P, K·D].
+    /// A block each: keys and values, `[P, K·D]`.
     stored: Vec<(Vec<f32>, Vec<f32>)>,
     past: usize,
     kept: Kept,
@@ -135,7 +135,7 @@ impl<'a> Cache<'a> {
         }
     }
 
-    /// Takes tokens in and gives the logits [V] of what follows the last.
+    /// Takes tokens in and gives the logits `[V]` of what follows the last.
     fn extend(&mut self, tokens: &[u32]) -> Vec<f32> {
         let (shape, total) = (&self.model.shape, self.past + tokens.len());
         let positions: Vec<usize> = (self.past..total).collect();

@@ -11,9 +11,9 @@ pub(super) struct Linear {
     pub inputs: usize,
     /// out
     pub outputs: usize,
-    /// [out, in]
+    /// `[out, in]`
     pub weight: Vec<f32>,
-    /// [out]
+    /// `[out]`
     pub bias: Option<Vec<f32>>,
     /// The projections, in the order of their outputs.
     pub parts: Vec<Part>,
@@ -60,7 +60,7 @@ impl<'a> Adapted<'a> {
 }
 
 impl Linear {
-    /// y [T, out] from x [T, in], or y + that where `add`; `thin` keeps x · Aᵀ of each place, [T, places · R].
+    /// y `[T, out]` from x `[T, in]`, or y + that where `add`; `thin` keeps x · Aᵀ of each place, [T, places · R].
     pub fn forward(&self, x: &[f32], lora: Adapted<'_>, thin: &mut Vec<f32>, y: &mut [f32], add: bool) {
         let tokens = y.len() / self.outputs;
         let input = Mat::new(x, tokens, self.inputs);

@@ -27,17 +27,17 @@ use std::ops::Range;
 /// Tokens of one or more documents, end to end without padding; attention stays inside each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// [T] input ids.
+    /// `[T]` input ids.
     pub tokens: Vec<u32>,
-    /// [T] the id that each position has to predict; meaningless where `loss` is false.
+    /// `[T]` the id that each position has to predict; meaningless where `loss` is false.
     pub targets: Vec<u32>,
-    /// [T] whether the position bears loss.
+    /// `[T]` whether the position bears loss.
     pub loss: Vec<bool>,
     /// Where documents begin, and T at the end: `[0, …, T]`. Positions restart at each.
     pub bounds: Vec<usize>,
 }
 
-/// The trainable matrices, flat: A is [R, in], B is [out, R]; the update is `alpha / R · B · A · x`.
+/// The trainable matrices, flat: A is `[R, in]`, B is `[out, R]`; the update is `alpha / R · B · A · x`.
 #[derive(Debug, Clone)]
 pub struct Lora {
     /// R

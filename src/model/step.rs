@@ -23,17 +23,17 @@ pub struct Workspace {
     keep: Keep,
     rope: Rope,
     positions: Vec<usize>,
-    /// [T, C] the input of each block, and the output of the last; two that alternate where nothing is kept.
+    /// `[T, C]` the input of each block, and the output of the last; two that alternate where nothing is kept.
     inputs: Vec<Vec<f32>>,
     /// One a block, or one for all.
     kept: Vec<Kept>,
     shared: Shared,
-    /// [T, C] the gradient that runs down the residual stream
+    /// `[T, C]` the gradient that runs down the residual stream
     d: Vec<f32>,
     head: Head,
 }
 
-/// The rows that bear loss, [N, C] each.
+/// The rows that bear loss, `[N, C]` each.
 #[derive(Default)]
 struct Head {
     rows: Vec<usize>,
@@ -112,7 +112,7 @@ impl Model {
         self.logits_of(work.inputs.last().map_or(&[], |x| x))
     }
 
-    /// [N, V] from rows x [N, C] of the last block's output.
+    /// `[N, V]` from rows x `[N, C]` of the last block's output.
     pub(super) fn logits_of(&self, x: &[f32]) -> Vec<f32> {
         let (hidden, vocab) = (self.shape.hidden, self.shape.vocab);
         let rows = x.len() / hidden;
@@ -124,7 +124,7 @@ impl Model {
         logits
     }
 
-    /// The embeddings of `tokens`, [T, C].
+    /// The embeddings of `tokens`, `[T, C]`.
     pub(super) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
         let hidden = self.shape.hidden;
         x.resize(tokens.len() * hidden, 0.0);

@@ -12,25 +12,25 @@ use std::collections::BTreeSet;
 
 /// Everything that is frozen.
 pub(super) struct Network {
-    /// [V, C]
+    /// `[V, C]`
     pub embedding: Vec<f32>,
     /// The blocks.
     pub layers: Vec<Layer>,
-    /// [C] gain of the last norm.
+    /// `[C]` gain of the last norm.
     pub norm: Vec<f32>,
-    /// [V, C]; `None` where it is the embedding.
+    /// `[V, C]`; `None` where it is the embedding.
     head: Option<Vec<f32>>,
 }
 
 /// One block.
 pub(super) struct Layer {
-    /// [C]
+    /// `[C]`
     pub attention_norm: Vec<f32>,
     /// C → (H + 2K)·D: q, k and v.
     pub qkv: Linear,
     /// H·D → C
     pub o: Linear,
-    /// [C]
+    /// `[C]`
     pub ffn_norm: Vec<f32>,
     /// C → 2F: gate and up.
     pub gate_up: Linear,
@@ -46,7 +46,7 @@ impl Layer {
 }
 
 impl Network {
-    /// [V, C]
+    /// `[V, C]`
     pub fn head(&self) -> &[f32] {
         self.head.as_deref().unwrap_or(&self.embedding)
     }
