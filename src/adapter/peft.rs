@@ -114,7 +114,10 @@ impl Adapter {
         if modules.is_empty() {
             return Err(Error::input(path, "holds no matrix"));
         }
-        Ok(Self { recipe: Recipe { targets: Recipe::targets_of(&modules), ..recipe }, modules })
+        Ok(Self {
+            recipe: Recipe { targets: Recipe::targets_of(modules.iter().map(|m| m.name.as_str())), ..recipe },
+            modules,
+        })
     }
 }
 

@@ -3,7 +3,6 @@
 //! What the engine cannot do is refused by the name of the key, and so is every key that this file doesn't know,
 //! unless its value says "not in use": an adapter that is half understood would answer wrongly, and silently.
 
-use super::peft::Module;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -60,9 +59,9 @@ const HARMLESS_INITS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
 impl Recipe {
     /// The last words of these modules' names, each once, sorted.
-    pub fn targets_of(modules: &[Module]) -> Vec<String> {
-        let last = |m: &Module| m.name.rsplit('.').next().unwrap_or(&m.name).to_owned();
-        modules.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect()
+    pub fn targets_of<'m>(modules: impl IntoIterator<Item = &'m str>) -> Vec<String> {
+        let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+        modules.into_iter().map(last).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What, divided by R, scales the update: `alpha`, or `alpha · √R` with rslora.

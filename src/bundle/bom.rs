@@ -2,7 +2,7 @@
 
 use super::entitlement::Base;
 use super::manifest::Manifest;
-use super::seal::PackPlan;
+use super::plan::PackPlan;
 use crate::digest::{Hasher, Sha256};
 use serde_json::{Value, json};
 

@@ -80,11 +80,7 @@ impl Entitlement {
     pub(super) fn check(&self) -> Result<()> {
         let ascending = self.recipients.windows(2).all(|p| p[0] < p[1]) && self.uses.windows(2).all(|p| p[0] < p[1]);
         let count = (1..=limits::MAX_RECIPIENTS).contains(&self.recipients.len());
-        if !ascending
-            || !count
-            || !super::manifest::is_name(&self.customer)
-            || self.from.is_some_and(|f| f > self.until)
-        {
+        if !ascending || !count || !is_name(&self.customer) || self.from.is_some_and(|f| f > self.until) {
             return Err(Error::new(Code::BadBundle, "manifest.json: its entitlement breaks a rule of FORMAT.md"));
         }
         Ok(())
@@ -143,6 +139,11 @@ pub fn judge_base(bases: &[Base], at_hand: &Fingerprint) -> Result<()> {
         }
         None => Err(Error::new(Code::WrongBase, "the bundle names no base")),
     }
+}
+
+/// `[a-z0-9-]+`, short.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 #[cfg(test)]

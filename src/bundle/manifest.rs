@@ -1,6 +1,6 @@
 //! `manifest.json`, FORMAT.md section 4: what is signed. One form only: parsed, written again, and compared.
 
-use super::entitlement::{Base, Entitlement};
+use super::entitlement::{Base, Entitlement, is_name};
 use super::limits;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
@@ -162,11 +162,6 @@ fn check_version(bytes: &[u8]) -> Result<()> {
         .with_hint("use a newer sealwright")),
         _ => Err(Error::new(Code::BadBundle, "manifest.json: not a format of this program")),
     }
-}
-
-/// `[a-z0-9-]+`, short.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// `[A-Za-z0-9][A-Za-z0-9.+-]*`, short.

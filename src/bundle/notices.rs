@@ -1,65 +1,8 @@
 //! What must travel in clear: licence texts, NOTICE, model card, public report. Out of the clearance and the product.
 
-use super::seal::PackPlan;
-use crate::digest::Sha256;
-use crate::license::{Clearance, How};
-use std::collections::BTreeSet;
+use super::papers::Papers;
+use super::plan::PackPlan;
 use std::fmt::Write as _;
-
-/// What a clearance gives a bundle. Only a clearance makes one.
-pub struct Papers {
-    /// `allow` or `allow-with-obligations`.
-    pub(super) verdict: String,
-    /// The licences that the derivative's bases stand under, by id.
-    pub(super) licenses: Vec<String>,
-    /// What must be done, and by whom it is.
-    pub(super) duties: Vec<Duty>,
-    /// Licence texts: file name under `LICENSES/`, bytes.
-    pub(super) texts: Vec<(String, Vec<u8>)>,
-    /// Paragraphs that NOTICE must hold.
-    pub(super) notice: Vec<String>,
-    /// The public part of the report.
-    pub(super) report: serde_json::Value,
-    /// Of the policy that cleared it.
-    pub(super) policy: Sha256,
-}
-
-impl Papers {
-    /// The papers that a clearance asks for.
-    pub fn from_clearance(clearance: &Clearance) -> Self {
-        let duties = clearance.obligations().iter().map(|o| Duty {
-            license: o.license.clone(),
-            term: o.term.clone(),
-            clause: o.clause.clone(),
-            done_by: o.done_by.name().to_owned(),
-        });
-        // a licence may be known by its text and by its card; those of data sets are not the base's
-        let of_base = clearance.licenses().iter().filter(|l| l.how != How::Data);
-        let licenses: BTreeSet<_> = of_base.filter_map(|l| l.id.clone()).collect();
-        Self {
-            verdict: clearance.verdict().name().to_owned(),
-            licenses: licenses.into_iter().collect(),
-            duties: duties.collect(),
-            texts: clearance.texts().to_vec(),
-            notice: clearance.notice_paragraphs().to_vec(),
-            report: clearance.report_json(),
-            policy: clearance.policy_digest(),
-        }
-    }
-}
-
-/// One obligation of a licence.
-#[derive(Debug, Clone)]
-pub struct Duty {
-    /// The licence's id.
-    pub license: String,
-    /// The word of the vocabulary.
-    pub term: String,
-    /// Where the licence says so.
-    pub clause: String,
-    /// Who or what fulfils it.
-    pub done_by: String,
-}
 
 /// `NOTICE`.
 pub(super) fn notice(plan: &PackPlan<'_>) -> String {

@@ -3,60 +3,20 @@
 //! The file has a temporary name until it is whole and on the disk. Memory is flat in the size of the derivative.
 
 use super::derivative::{self, Measured, SourceFile};
-use super::entitlement::{Base, Entitlement, Use, salted};
-use super::keys::{Recipient, SigningKey};
+use super::entitlement::{Entitlement, salted};
+use super::keys::Recipient;
 use super::layout::{BLOCK, Head, Writer};
-use super::manifest::{Entry, Manifest, Payload, ProductName, Recipe, Vendor};
-use super::notices::Papers;
+use super::manifest::{Entry, Manifest, Payload, ProductName, Vendor};
+use super::plan::PackPlan;
 use super::walk::{LICENSES, MANIFEST, PAYLOAD, SIGNATURE};
 use super::{bom, frames, limits, model_sig, notices, sign};
 use crate::data;
 use crate::digest::{Hasher, Hashing, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
-use jiff::Timestamp;
-use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::path::Path;
-
-/// Everything that one bundle is made of.
-pub struct PackPlan<'a> {
-    /// What the clearance says, and what must travel.
-    pub papers: &'a Papers,
-    /// The derivative, as [`derivative::gather`] finds it.
-    pub files: &'a [SourceFile],
-    /// The vendor, as it signs contracts.
-    pub vendor: &'a str,
-    /// What is sealed.
-    pub product: ProductName,
-    /// What the derivative is licensed under: an SPDX id or a `LicenseRef-…`.
-    pub terms: &'a str,
-    /// What it is for, in a few words.
-    pub purpose: &'a str,
-    /// The bases that it works on.
-    pub bases: Vec<Base>,
-    /// How it was made.
-    pub recipe: Option<Recipe>,
-    /// Digests of the data sets that it learnt from; they stand salted in the bill of materials.
-    pub data: &'a [Sha256],
-    /// What was measured, as name and value, for the card.
-    pub metrics: &'a [(String, String)],
-    /// `[a-z0-9-]`, names the bundle.
-    pub customer: &'a str,
-    /// The first day.
-    pub from: Option<Date>,
-    /// The last day.
-    pub until: Date,
-    /// What it may be used for.
-    pub uses: &'a [Use],
-    /// Whom it is encrypted to.
-    pub recipients: &'a [Recipient],
-    /// Now, or SOURCE_DATE_EPOCH. Gives the serial, too: it never falls while clocks don't.
-    pub issued: Timestamp,
-    /// Signs the manifest and `model.sig`.
-    pub signer: &'a SigningKey,
-}
 
 /// A bundle that was written.
 #[derive(Debug)]
@@ -67,13 +27,6 @@ pub struct Packed {
     pub id: Sha256,
     /// Bytes of the file.
     pub size: u64,
-}
-
-impl PackPlan<'_> {
-    /// `NAME-VERSION-CUSTOMER.sealed`.
-    pub fn file_name(&self) -> String {
-        format!("{}-{}-{}.sealed", self.product.name, self.product.version, self.customer)
-    }
 }
 
 /// Writes the bundle to `out`. There is no way here without a clearance: it alone makes [`Papers`].

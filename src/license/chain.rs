@@ -2,64 +2,16 @@
 //! is judged alone; what speaks against the evidence itself is a finding here.
 
 use super::declared::{Origin, Use};
-use super::facts::{Record, Role, Standing};
+use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, identify};
 use super::judge::Judge;
+use super::member::{How, Listed, Member};
 use super::policy::Policies;
 use super::subject::{Claim, Subject, TextFile};
-use serde::Serialize;
 
 /// The subject of a finding on the base as a whole.
 pub const BASE: &str = "base";
-
-/// One licence that binds, and how that is known.
-#[derive(Debug, Clone)]
-pub struct Member<'p> {
-    pub record: &'p Record,
-    /// The file, model or data file that it is the licence of.
-    pub of: String,
-    pub how: How,
-    /// Its text, where one is at hand.
-    pub text: Option<Vec<u8>>,
-}
-
-/// How a licence is known to bind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum How {
-    /// Its text was identified.
-    Text,
-    /// A text resembles its text.
-    Similar,
-    /// The card or the weights' metadata names it.
-    Card,
-    /// A model that the base was made from stands under it.
-    Lineage,
-    /// Training data stands under it.
-    Data,
-}
-
-impl Member<'_> {
-    /// May this member deny? Only a text that was identified and a record that was read whole.
-    pub fn may_deny(&self) -> bool {
-        self.how == How::Text && self.record.standing == Standing::Read
-    }
-}
-
-/// A licence in the report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Listed {
-    /// `None` where it is not known.
-    pub id: Option<String>,
-    /// The file, model or data file.
-    pub of: String,
-    /// How it is known.
-    pub how: How,
-    /// Resemblance from 0 to 1, where the text is only similar.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f64>,
-}
 
 /// What binds, what is listed, and the use policies at hand by the licences that they belong to.
 #[derive(Default)]

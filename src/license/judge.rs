@@ -1,9 +1,9 @@
 //! Collects findings: each gets its severity from the organisation's policy, and the line that decided.
 
-use super::chain::Member;
-use super::declared::Use;
+use super::declared::{GrantKind, Use};
 use super::facts::{CommercialUse, OutputTraining, Record};
 use super::finding::{Finding, FindingCode as F, Severity};
+use super::member::Member;
 use super::policy::Policies;
 
 /// A judgement under way.
@@ -50,6 +50,22 @@ impl<'p> Judge<'p> {
         if finding.severity == Severity::Deny && !member.may_deny() {
             finding.severity = Severity::Review;
         }
+    }
+
+    /// The reference of an agreement that the vendor holds from the licensor of `id`.
+    pub fn agreement(&self, id: &str) -> Option<String> {
+        self.declared.grant(id, GrantKind::Agreement, self.today).map(|g| g.reference.clone())
+    }
+
+    /// Notes that a grant answers what the licence asks for.
+    pub fn relied_on(&mut self, member: &Member<'_>, term: &str, clause: &str, reference: &str) {
+        self.at(
+            member,
+            F::GrantReliedOn,
+            At { term, clause },
+            format!("the vendor states a grant from the licensor of {}: {reference}", member.record.id),
+            "keep the grant at hand: it was not checked",
+        );
     }
 
     /// Makes the last finding one that concerns this customer only.

@@ -1,10 +1,9 @@
 //! Lines that a licence draws: users, revenue, countries. Where two readings differ, a person decides.
 
-use super::chain::Member;
 use super::facts::{Binds, Counted, Effect, Limit, LimitKind, Op, Scope, Whose};
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
-use super::rules::{agreement, relied_on};
+use super::member::Member;
 
 /// How a line stands.
 enum Line {
@@ -50,8 +49,8 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
             format!("{id} draws a line that the product file has no figure for: {what}"),
             "count it, and rule on it",
         ),
-        Line::Open => match agreement(judge, id) {
-            Some(reference) => relied_on(judge, member, "request-licence", &limit.clause, &reference),
+        Line::Open => match judge.agreement(id) {
+            Some(reference) => judge.relied_on(member, "request-licence", &limit.clause, &reference),
             None => judge.at(
                 member,
                 F::LimitReadingOpen,
@@ -62,8 +61,8 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
         },
         Line::Crossed if limit.effect == Effect::DisplayMark => return true,
         Line::Crossed => {
-            match agreement(judge, id) {
-                Some(reference) => relied_on(judge, member, "request-licence", &limit.clause, &reference),
+            match judge.agreement(id) {
+                Some(reference) => judge.relied_on(member, "request-licence", &limit.clause, &reference),
                 None => judge.at(
                     member,
                     F::LimitCrossed,

@@ -1,10 +1,11 @@
 //! What must travel with the derivative, and the questions that bear on this use.
 
-use super::chain::{Chain, Member};
+use super::chain::Chain;
 use super::declared::{Ship, Use};
 use super::facts::{CommercialUse, Duty, Hosting, Open, Question, QuestionUse, Role, When};
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
+use super::member::Member;
 use super::policy::{DoneBy, Policies};
 use serde::Serialize;
 

@@ -1,11 +1,11 @@
 //! The facts of one licence met by the declared use, clause by clause. Silence is a finding, never a permission.
 
-use super::chain::Member;
 use super::declared::{GrantKind, Ship};
 use super::facts::*;
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge, begins_with_word};
 use super::limits;
+use super::member::Member;
 use super::subject::Subject;
 
 /// Judges one member of the chain; true: a line of users or revenue is crossed.
@@ -60,8 +60,8 @@ fn commercial(judge: &mut Judge<'_>, member: &Member<'_>) {
         return;
     }
     if closed {
-        match agreement(judge, &record.id) {
-            Some(reference) => relied_on(judge, member, "commercial-use", record.clause("commercial-use"), &reference),
+        match judge.agreement(&record.id) {
+            Some(reference) => judge.relied_on(member, "commercial-use", record.clause("commercial-use"), &reference),
             None => judge.fact(
                 member,
                 F::CommercialUseForbidden,
@@ -73,7 +73,7 @@ fn commercial(judge: &mut Judge<'_>, member: &Member<'_>) {
     if has(C::Registration) {
         let clause = record.duties("register").next().map_or(record.clause("commercial-use"), |d| &d.clause);
         match judge.declared.grant(&record.id, GrantKind::Registration, judge.today).map(|g| g.reference.clone()) {
-            Some(reference) => relied_on(judge, member, "register", clause, &reference),
+            Some(reference) => judge.relied_on(member, "register", clause, &reference),
             None => judge.at(
                 member,
                 F::RegistrationMissing,
@@ -93,21 +93,6 @@ fn commercial(judge: &mut Judge<'_>, member: &Member<'_>) {
     }
 }
 
-/// The reference of an agreement that the vendor holds from the licensor of `id`.
-pub(super) fn agreement(judge: &Judge<'_>, id: &str) -> Option<String> {
-    judge.declared.grant(id, GrantKind::Agreement, judge.today).map(|g| g.reference.clone())
-}
-
-pub(super) fn relied_on(judge: &mut Judge<'_>, member: &Member<'_>, term: &str, clause: &str, reference: &str) {
-    judge.at(
-        member,
-        F::GrantReliedOn,
-        At { term, clause },
-        format!("the vendor states a grant from the licensor of {}: {reference}", member.record.id),
-        "keep the grant at hand: it was not checked",
-    );
-}
-
 fn derivative(judge: &mut Judge<'_>, member: &Member<'_>) {
     use DerivativeDistribution as D;
     let record = member.record;
@@ -120,7 +105,7 @@ fn derivative(judge: &mut Judge<'_>, member: &Member<'_>) {
             format!("{} forbids handing over a changed model", record.id),
             "take another base, or host the product",
         ),
-        D::ResearchOnly if judge.declared.commercial && agreement(judge, &record.id).is_none() => {
+        D::ResearchOnly if judge.declared.commercial && judge.agreement(&record.id).is_none() => {
             judge.fact(
                 member,
                 F::DerivativeForbidden,

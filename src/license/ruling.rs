@@ -2,7 +2,6 @@
 //! what was judged; it lapses with any of them, or on its own day. A `deny` is never lifted.
 
 use super::finding::{FindingCode, Ruled, Severity};
-use super::verdict::Digests;
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath as _, Error, Result};
@@ -14,6 +13,20 @@ use std::path::Path;
 pub const FILE_NAME: &str = "rulings.toml";
 /// It may not be larger than this.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Digests of everything that was judged: a ruling binds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Digests {
+    /// The base's licence files, card and parents.
+    pub text: Sha256,
+    /// Records, vocabulary, open spans, lineage.
+    pub facts: Sha256,
+    /// The organisation's decisions.
+    pub policy: Sha256,
+    /// The declared use.
+    #[serde(rename = "use")]
+    pub declared: Sha256,
+}
 
 /// `[[ruling]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

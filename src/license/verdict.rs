@@ -1,15 +1,16 @@
 //! The report and its verdict: the worst of its findings, for the vendor and for each customer. Only a report makes
 //! a clearance.
 
-use super::chain::{BASE, Chain, Listed};
+use super::chain::{BASE, Chain};
 use super::declared::{Customer, Use};
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::judge::Judge;
+use super::member::Listed;
 use super::obligations::{self, Obligation};
 use super::papers::Papers;
 use super::policy::Policies;
 use super::rules;
-use super::ruling::{self, Ruling, RulingState};
+use super::ruling::{self, Digests, Ruling, RulingState};
 use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
@@ -55,20 +56,6 @@ impl Verdict {
             Verdict::Deny => "deny",
         }
     }
-}
-
-/// Digests of everything that was judged: a ruling binds them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Digests {
-    /// The base's licence files, card and parents.
-    pub text: Sha256,
-    /// Records, vocabulary, open spans, lineage.
-    pub facts: Sha256,
-    /// The organisation's decisions.
-    pub policy: Sha256,
-    /// The declared use.
-    #[serde(rename = "use")]
-    pub declared: Sha256,
 }
 
 /// What the licences of base and data say of the declared use.

@@ -1,7 +1,7 @@
 //! Generation: one token after another over a cache of keys and values, greedy or sampled.
 
 use super::block::{Block, Kept, Shared};
-use super::lora::LayerPlaces;
+use super::linear::LayerPlaces;
 use super::step::adapted;
 use super::{Lora, Model};
 use crate::error::{Code, Error, Result};

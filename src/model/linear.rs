@@ -1,7 +1,6 @@
 //! A frozen linear layer of one or several projections, with LoRA on any of them; forward and backward.
 
 use super::Lora;
-use super::lora::Place;
 use crate::kernels::{Mat, MatMut, Threads, add_rows, matmul};
 use std::ops::Range;
 
@@ -26,6 +25,20 @@ pub(super) struct Part {
     /// Its outputs.
     pub columns: Range<usize>,
 }
+
+/// One adapted projection, seen from its linear layer.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its outputs among those of the linear layer.
+    pub columns: Range<usize>,
+    /// A in the flat values.
+    pub a: Range<usize>,
+    /// B in the flat values.
+    pub b: Range<usize>,
+}
+
+/// The places of a block's four linear layers.
+pub(super) type LayerPlaces = [Vec<Place>; 4];
 
 /// The adapted projections of one [`Linear`]; none where there is no adapter.
 #[derive(Clone, Copy)]

@@ -1,24 +1,11 @@
 //! Where the trainable matrices lie, how they begin, and which linear layer each belongs to.
 
+use super::linear::{LayerPlaces, Place};
 use super::weights::Layer;
 use super::{Lora, LoraModule, Model};
 use crate::error::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-/// One adapted projection, seen from its linear layer.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Its outputs among those of the linear layer.
-    pub columns: Range<usize>,
-    /// A in the flat values.
-    pub a: Range<usize>,
-    /// B in the flat values.
-    pub b: Range<usize>,
-}
-
-/// The places of a block's four linear layers.
-pub(super) type LayerPlaces = [Vec<Place>; 4];
 
 impl Model {
     /// Room for matrices of `rank` on the projections that `targets` names (`q_proj`, …), all zero.

@@ -1,8 +1,7 @@
 //! A training step's arithmetic: embedding, blocks, fused head and cross entropy, and all the way back.
 
 use super::block::{Block, Kept, Shared};
-use super::linear::Adapted;
-use super::lora::LayerPlaces;
+use super::linear::{Adapted, LayerPlaces};
 use super::{Batch, Lora, Model};
 use crate::kernels::{
     CrossEntropy, Mat, MatMut, Rope, Threads, linear_cross_entropy, matmul, rms_norm, rms_norm_backward,

@@ -50,7 +50,7 @@ pub fn to_adapter(lora: &Lora, base_model: &str) -> Adapter {
         rank: lora.rank,
         alpha: lora.alpha,
         rslora: false,
-        targets: Recipe::targets_of(&modules),
+        targets: Recipe::targets_of(modules.iter().map(|m| m.name.as_str())),
     };
     Adapter { recipe, modules }
 }

@@ -1,0 +1,52 @@
+//! One licence that binds the derivative, and how that is known.
+
+use super::facts::{Record, Standing};
+use serde::Serialize;
+
+/// One licence that binds, and how that is known.
+#[derive(Debug, Clone)]
+pub struct Member<'p> {
+    pub record: &'p Record,
+    /// The file, model or data file that it is the licence of.
+    pub of: String,
+    pub how: How,
+    /// Its text, where one is at hand.
+    pub text: Option<Vec<u8>>,
+}
+
+/// How a licence is known to bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Its text was identified.
+    Text,
+    /// A text resembles its text.
+    Similar,
+    /// The card or the weights' metadata names it.
+    Card,
+    /// A model that the base was made from stands under it.
+    Lineage,
+    /// Training data stands under it.
+    Data,
+}
+
+impl Member<'_> {
+    /// May this member deny? Only a text that was identified and a record that was read whole.
+    pub fn may_deny(&self) -> bool {
+        self.how == How::Text && self.record.standing == Standing::Read
+    }
+}
+
+/// A licence in the report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    /// `None` where it is not known.
+    pub id: Option<String>,
+    /// The file, model or data file.
+    pub of: String,
+    /// How it is known.
+    pub how: How,
+    /// Resemblance from 0 to 1, where the text is only similar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
