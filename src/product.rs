@@ -353,74 +353,77 @@ impl Product {
     }
 
     fn check(&self, path: &Path) -> Result<()> {
-        let refuse = |message: String, hint: &str| Err(Error::input(path, message).with_hint(hint));
-        let names = std::iter::once(("product.name", &self.product.name))
-            .chain(self.customers.iter().map(|c| ("customer.name", &c.name)));
-        for (key, name) in names {
+        self.check_names(path)?;
+        self.customers.iter().try_for_each(|customer| customer.check(path))?;
+        match (&self.train, &self.derivative) {
+            (Some(_), Some(_)) => Err(refuse(
+                path,
+                "both [train] and [derivative] stand here",
+                "keep [train] to make an adapter, [derivative] to ship one that was made elsewhere",
+            )),
+            (None, None) if self.declared_use.ship != Ship::Nothing => Err(refuse(
+                path,
+                "neither [train] nor [derivative] stands here",
+                "add [train]; an empty one has good defaults",
+            )),
+            (Some(_), None) if self.data.is_empty() => {
+                Err(refuse(path, "[train] has nothing to learn from", "add a [[data]] table"))
+            }
+            (Some(train), None) => train.check(path),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn check_names(&self, path: &Path) -> Result<()> {
+        let customers = self.customers.iter().map(|c| ("customer.name", &c.name));
+        for (key, name) in std::iter::once(("product.name", &self.product.name)).chain(customers) {
             if !is_name(name) {
-                return refuse(
-                    format!("{key} must be made of a-z, 0-9 and -: {name}"),
-                    "the name becomes part of a file name; put what people read into `title`",
-                );
+                let message = format!("{key} must be made of a-z, 0-9 and -: {name}");
+                let hint = "the name becomes part of a file name; put what people read into `title`";
+                return Err(refuse(path, message, hint));
             }
         }
         if !is_version(&self.product.version) {
-            return refuse(
-                format!("product.version must be made of digits, letters and dots: {}", self.product.version),
-                "for example 1.0.0",
-            );
+            let message = format!("product.version must be made of digits, letters and dots: {}", self.product.version);
+            return Err(refuse(path, message, "for example 1.0.0"));
         }
         let mut seen = std::collections::BTreeSet::new();
-        if let Some(twice) = self.customers.iter().find(|c| !seen.insert(&c.name)) {
-            return refuse(
+        match self.customers.iter().find(|c| !seen.insert(&c.name)) {
+            Some(twice) => Err(refuse(
+                path,
                 format!("two customers have the name {}", twice.name),
                 "a bundle is named after its customer; give each its own name",
-            );
+            )),
+            None => Ok(()),
         }
-        for customer in &self.customers {
-            if customer.recipients.is_empty() {
-                return refuse(
-                    format!("customer {} has no recipient", customer.name),
-                    "ask the customer for the line that `sealwright keygen identity` printed",
-                );
-            }
-            if let Some(word) = customer.uses.iter().find(|u| !USES.contains(&u.as_str())) {
-                return refuse(format!("customer {}: unknown use: {word}", customer.name), "run, serve, open");
-            }
-            if customer.from.is_some_and(|from| from > customer.until) {
-                return refuse(format!("customer {}: `from` is after `until`", customer.name), "swap the dates");
-            }
+    }
+}
+
+impl Customer {
+    fn check(&self, path: &Path) -> Result<()> {
+        if self.recipients.is_empty() {
+            let hint = "ask the customer for the line that `sealwright keygen identity` printed";
+            return Err(refuse(path, format!("customer {} has no recipient", self.name), hint));
         }
-        match (&self.train, &self.derivative) {
-            (Some(_), Some(_)) => {
-                return refuse(
-                    "both [train] and [derivative] stand here".into(),
-                    "keep [train] to make an adapter, [derivative] to ship one that was made elsewhere",
-                );
-            }
-            (None, None) if self.declared_use.ship != Ship::Nothing => {
-                return refuse(
-                    "neither [train] nor [derivative] stands here".into(),
-                    "add [train]; an empty one has good defaults",
-                );
-            }
-            _ => {}
+        if let Some(word) = self.uses.iter().find(|u| !USES.contains(&u.as_str())) {
+            return Err(refuse(path, format!("customer {}: unknown use: {word}", self.name), "run, serve, open"));
         }
-        if let Some(train) = &self.train {
-            train.check(path)?;
-            if self.data.is_empty() {
-                return refuse("[train] has nothing to learn from".into(), "add a [[data]] table");
-            }
+        if self.from.is_some_and(|from| from > self.until) {
+            let message = format!("customer {}: `from` is after `until`", self.name);
+            return Err(refuse(path, message, "swap the dates"));
         }
         Ok(())
     }
 }
 
+fn refuse(path: &Path, message: impl std::fmt::Display, hint: &str) -> Error {
+    Error::input(path, message).with_hint(hint)
+}
+
 impl Train {
     fn check(&self, path: &Path) -> Result<()> {
-        let refuse = |message: String, hint: &str| Err(Error::input(path, message).with_hint(hint));
         if self.epochs.is_some() && self.steps.is_some() {
-            return refuse("train.epochs and train.steps are both set".into(), "keep one of them");
+            return Err(refuse(path, "train.epochs and train.steps are both set", "keep one of them"));
         }
         let positive = [
             ("rank", self.rank as f64),
@@ -435,22 +438,24 @@ impl Train {
             ("micro-batch", self.micro_batch.unwrap_or(1) as f64),
         ];
         if let Some((key, value)) = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
-            return refuse(format!("train.{key} must be above 0: {value}"), "leave it out for the default");
+            return Err(refuse(path, format!("train.{key} must be above 0: {value}"), "leave it out for the default"));
         }
         if !(0.0..0.5).contains(&self.validation) {
-            return refuse(
+            return Err(refuse(
+                path,
                 format!("train.validation must be from 0 to below 0.5: {}", self.validation),
                 "0.05 holds out one sample in twenty",
-            );
+            ));
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return refuse(
+            return Err(refuse(
+                path,
                 format!("train.weight-decay must not be negative: {}", self.weight_decay),
                 "leave it out for the default",
-            );
+            ));
         }
         if !matches!(self.device.as_str(), "auto" | "cpu") {
-            return refuse(format!("train.device is unknown: {}", self.device), "auto or cpu");
+            return Err(refuse(path, format!("train.device is unknown: {}", self.device), "auto or cpu"));
         }
         Ok(())
     }
