@@ -1,8 +1,9 @@
 //! The bundle commands as a customer runs them, on the committed bundles of tests/vectors.
 
+use crate::commands::{command, sealwright};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Output, Stdio};
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
@@ -10,16 +11,6 @@ fn vectors() -> PathBuf {
 
 fn key(name: &str) -> String {
     vectors().join("keys").join(name).display().to_string()
-}
-
-/// Runs the program in a folder that is its state folder, too.
-fn sealwright(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sealwright"))
-        .args(args)
-        .current_dir(folder)
-        .env("SEALWRIGHT_STATE", folder.join("state"))
-        .output()
-        .unwrap()
 }
 
 fn json(output: &Output) -> serde_json::Value {
@@ -125,13 +116,9 @@ fn killed_at_any_moment_it_leaves_no_partial_folder() {
     let mut finished = 0;
     for delay in 0..40 {
         let out = dir.path().join(format!("out{delay}"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sealwright"))
-            .args(["open", &bundle, "--trust", &trust, "--identity", &identity, "--out", &out.display().to_string()])
-            .env("SEALWRIGHT_STATE", dir.path().join("state"))
-            .stderr(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let to = out.display().to_string();
+        let args = ["open", &bundle, "--trust", &trust, "--identity", &identity, "--out", &to];
+        let mut child = command(dir.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_micros(500 * delay));
         let _ = child.kill();
         child.wait().unwrap();

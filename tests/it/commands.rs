@@ -1,17 +1,19 @@
 //! The command line itself: exit codes, JSON errors, words on stderr and data on stdout.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+/// The program in a folder that is its state folder, too.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealwright"));
+    command.args(args).current_dir(folder).env("NO_COLOR", "1").env("SEALWRIGHT_STATE", folder.join("state"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
 
 /// Runs the program in `folder`.
 pub fn sealwright(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sealwright"))
-        .args(args)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .env("SEALWRIGHT_STATE", folder.join("state"))
-        .output()
-        .unwrap()
+    command(folder, args).output().unwrap()
 }
 
 /// What it printed on stdout.

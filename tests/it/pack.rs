@@ -1,11 +1,11 @@
 //! Packing from the command line: an adapter that another trainer made, cleared, sealed, verified, opened; refusals;
 //! and a process that is killed while it packs.
 
-use crate::commands::{sealwright, stderr, stdout};
+use crate::commands::{command, sealwright, stderr, stdout};
 use sealwright::adapter::{self, Adapter, Module, Recipe};
 use sealwright::bundle::{self, PublicKey, Trust};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 const BUNDLE: &str = "dist/shop-1.0.0-acme.sealed";
@@ -121,12 +121,7 @@ fn a_killed_pack_leaves_no_half_bundle() {
     let bundle = dir.path().join(BUNDLE);
     let mut whole = 0;
     for wait in 0..12 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sealwright"))
-            .arg("pack")
-            .current_dir(dir.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = command(dir.path(), &["pack"]).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait * 12));
         child.kill().unwrap();
         child.wait().unwrap();

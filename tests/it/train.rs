@@ -2,6 +2,7 @@
 
 mod tiny;
 
+use crate::commands::{command, sealwright};
 use proptest::prelude::*;
 use sealwright::adapter::{self, TENSOR_FILE};
 use sealwright::base::Base;
@@ -376,15 +377,9 @@ fn hostile_adapter_headers_are_refused() {
     }
 }
 
-fn sealwright(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sealwright"));
-    command.args(arguments).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// Starts a training, waits for its first checkpoint, and sends it a signal.
 fn interrupted(folder: &Path, signal: &str) -> std::process::ExitStatus {
-    let mut child = sealwright(folder, &["train", "--json"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = command(folder, &["train", "--json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (checkpoint, begun) = (folder.join(".sealwright/checkpoint.safetensors"), Instant::now());
     while !checkpoint.exists() && begun.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(1));
@@ -403,7 +398,7 @@ fn killed_or_stopped_by_ctrl_c_a_command_goes_on_to_the_same_bytes() {
         dir
     };
     let whole = place();
-    let out = sealwright(whole.path(), &["train", "--json", "--allow-denied"]).output().unwrap();
+    let out = sealwright(whole.path(), &["train", "--json", "--allow-denied"]);
     let lines: Vec<serde_json::Value> =
         String::from_utf8(out.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.len(), 401, "{}", String::from_utf8_lossy(&out.stderr));
@@ -418,7 +413,7 @@ fn killed_or_stopped_by_ctrl_c_a_command_goes_on_to_the_same_bytes() {
     assert_eq!(interrupted(stopped.path(), "-INT").code(), Some(130));
     for dir in [&killed, &stopped] {
         assert!(!dir.path().join(".sealwright/adapter").exists());
-        assert!(sealwright(dir.path(), &["train", "--allow-denied"]).output().unwrap().status.success());
+        assert!(sealwright(dir.path(), &["train", "--allow-denied"]).status.success());
         assert_eq!(adapter(dir.path()), adapter(whole.path()));
     }
     #[cfg(unix)]
@@ -430,13 +425,32 @@ fn killed_or_stopped_by_ctrl_c_a_command_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn a_denied_use_is_trained_only_when_asked_for_and_never_packed() {
+    let (dir, _) = tiny::place();
+    tiny::product(dir.path(), "rank = 2\nsteps = 1\nsequence = 64");
+    let research_only = spdx::license_id("CC-BY-NC-4.0").unwrap().text();
+    std::fs::write(dir.path().join("base/LICENSE"), research_only).unwrap();
+    let code = |args: &[&str]| sealwright(dir.path(), args).status.code();
+    assert_eq!(code(&["train"]), Some(1));
+    assert!(!dir.path().join(".sealwright").exists());
+    assert_eq!(code(&["train", "--allow-denied"]), Some(0));
+    let customer = "[[customer]]\nname = \"acme\"\nuntil = \"2099-12-31\"\nrecipients = [\"";
+    let recipient = crate::commands::stdout(&sealwright(dir.path(), &["keygen", "identity", "--out", "key"]));
+    let file = dir.path().join("sealwright.toml");
+    let text = std::fs::read_to_string(&file).unwrap() + customer + recipient.trim() + "\"]\n";
+    std::fs::write(&file, text).unwrap();
+    assert_eq!((code(&["pack"]), code(&["build"])), (Some(1), Some(1)));
+    assert!(!dir.path().join("dist").exists());
+}
+
+#[test]
 fn eval_tells_before_and_after() {
     let (dir, _) = tiny::place();
     tiny::product(dir.path(), "rank = 4\nsteps = 30\nsequence = 256\nlearning-rate = 5e-3\nvalidation = 0.1");
-    let refused = sealwright(dir.path(), &["eval", "--json"]).output().unwrap();
+    let refused = sealwright(dir.path(), &["eval", "--json"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(sealwright(dir.path(), &["train", "--allow-denied"]).output().unwrap().status.success());
-    let out = sealwright(dir.path(), &["eval", "--json"]).output().unwrap();
+    assert!(sealwright(dir.path(), &["train", "--allow-denied"]).status.success());
+    let out = sealwright(dir.path(), &["eval", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let loss = |of: &str| report[of]["loss"].as_f64().unwrap();
     assert!(loss("adapter") < 0.8 * loss("base"), "{report}");
