@@ -16,7 +16,7 @@ sealwright() {
 [ -f base/model.safetensors ] || ./fetch_base.sh
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
-sealwright build --json > "$scratch/build.json"
+sealwright build --json | tail -n 1 > "$scratch/build.json" # after a line for each step
 python3 - "$scratch/build.json" "$margin" <<'PYTHON'
 import json, sys
 training = json.load(open(sys.argv[1]))["training"]

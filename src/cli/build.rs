@@ -1,4 +1,5 @@
-//! `sealwright build`: check, train, pack: what has changed, and nothing twice.
+//! `sealwright build`: check, train, pack: what has changed, and nothing twice. With `--json`, the training's steps and
+//! then the report, a line each.
 
 use super::Answer;
 use super::check::Preflight;
@@ -48,7 +49,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     }
     let built = Built { product: &product, base: &base, report: &report, trained: trained.as_ref(), bundles: &bundles };
     if say.is_json() {
-        say.json(&built.json())
+        say.json_line(&built.json())
     } else {
         say.data(&built.table())
     }

@@ -35,18 +35,16 @@ pub fn cpu_seconds() -> f64 {
 
 /// What of the processor matters to the engine's speed and to its last bits.
 pub fn features() -> Vec<String> {
-    let mut found = vec![std::env::consts::ARCH.to_owned()];
     #[cfg(target_arch = "x86_64")]
-    for (name, there) in [
+    let vectors = [
         ("avx2", is_x86_feature_detected!("avx2")),
         ("fma", is_x86_feature_detected!("fma")),
         ("avx512f", is_x86_feature_detected!("avx512f")),
-    ] {
-        if there {
-            found.push(name.to_owned());
-        }
-    }
-    found
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let vectors: [(&str, bool); 0] = [];
+    let there = vectors.into_iter().filter_map(|(name, there)| there.then_some(name));
+    std::iter::once(std::env::consts::ARCH).chain(there).map(String::from).collect()
 }
 
 fn kilobytes(text: &str, key: &str) -> Option<u64> {
