@@ -34,7 +34,7 @@ pub enum Command {
     /// Logits, loss and adapter gradients of given token ids, to compare with another implementation
     #[cfg(feature = "ml")]
     Probe(super::probe::Args),
-    /// Merge an adapter into its base
+    /// Merge an adapter into its base (not built yet)
     Merge(Unbuilt),
     /// Seal the derivative into one bundle a customer
     Pack(super::pack::Args),
@@ -54,11 +54,11 @@ pub enum Command {
     /// Answer one prompt with a bundle, in memory
     #[cfg(feature = "ml")]
     Run(super::run::Args),
-    /// Serve a bundle over an OpenAI-compatible API
+    /// Serve a bundle over an OpenAI-compatible API (not built yet)
     Serve(Unbuilt),
-    /// Send a bundle to an OCI registry
+    /// Send a bundle to an OCI registry (not built yet)
     Push(Unbuilt),
-    /// Fetch a bundle from an OCI registry
+    /// Fetch a bundle from an OCI registry (not built yet)
     Pull(Unbuilt),
     /// A page on a finding or an error
     Explain(super::explain::Args),

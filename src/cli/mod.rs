@@ -4,6 +4,7 @@ pub mod args;
 pub mod say;
 
 mod check;
+mod derivative;
 mod explain;
 mod init;
 mod inspect;

@@ -2,16 +2,15 @@
 
 use super::Answer;
 use super::check::Preflight;
+use super::derivative::Derivative;
 use super::say::Say;
 use super::stages::{Stages, State};
-use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
-use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
 use sealwright::base::{Base, Fingerprint};
-use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipe, Recipient, SigningKey, SourceFile, Trust, Use};
+use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SigningKey, SourceFile, Trust, Use};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use sealwright::license::Clearance;
-use sealwright::product::{Customer, Product, Ship};
+use sealwright::product::{Customer, Product};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::Write as _;
@@ -110,80 +109,17 @@ pub struct Shipment<'a> {
     product: &'a Product,
     base_name: String,
     fingerprint: Fingerprint,
-    files: Vec<SourceFile>,
-    recipe: Option<Recipe>,
-    data: Vec<Sha256>,
-    metrics: Vec<(String, String)>,
+    derivative: Derivative,
     signer: SigningKey,
 }
 
 impl<'a> Shipment<'a> {
-    /// The derivative that the product file names, with the key that signs it.
+    /// The derivative that the product file names, and the key that signs it.
     pub fn gather(product: &'a Product, base: &Base, state: &State, say: &Say) -> Result<Self> {
         let fingerprint = base.fingerprint()?;
-        let mut shipment = Self {
-            product,
-            base_name: base.name(),
-            fingerprint,
-            files: Vec::new(),
-            recipe: None,
-            data: Vec::new(),
-            metrics: Vec::new(),
-            signer: signing_key(product, state, say)?,
-        };
-        match (&product.derivative, product.declared_use.ship) {
-            (_, Ship::Nothing) => {
-                return Err(Error::new(Code::Usage, "use.ship is `nothing`: there is nothing to pack")
-                    .with_hint("`adapter` ships the adapter"));
-            }
-            (Some(derivative), _) => shipment.take_theirs(&product.resolve(&derivative.path))?,
-            (None, Ship::Merged) => {
-                return Err(Error::new(Code::NotBuilt, "merging what was trained is not built yet")
-                    .with_hint("ship = \"adapter\", or merge it elsewhere and name the folder in [derivative]"));
-            }
-            (None, Ship::Adapter) => shipment.take_ours(&state.folder().join("adapter"), state)?,
-        }
-        Ok(shipment)
-    }
-
-    /// An adapter that `train` made: whole, and of this base.
-    fn take_ours(&mut self, folder: &Path, state: &State) -> Result<()> {
-        let record = RunRecord::read(folder)?.ok_or_else(|| {
-            Error::new(Code::Usage, format!("no finished training here: {}", folder.display()))
-                .with_hint("`sealwright train` first; `sealwright build` does both")
-        })?;
-        let tensors = folder.join(TENSOR_FILE);
-        if Sha256::of_file(&tensors)? != record.adapter {
-            return Err(Error::input(&tensors, "not the matrices that the run record beside it names")
-                .with_hint("`sealwright train --fresh` makes them again"));
-        }
-        if let [first, ..] = record.base.differs_in(&self.fingerprint)[..] {
-            return Err(Error::new(Code::WrongBase, format!("the adapter was trained on a base with another {first}"))
-                .with_hint("`sealwright train` trains on the base as it is now"));
-        }
-        let redacted = state.folder().join("shipped").join(RECORD_FILE);
-        record.redacted(&salt(state)?).write(redacted.parent().expect("it has a folder"))?;
-        let source = |name: &str, path: PathBuf| SourceFile { name: name.into(), path };
-        self.files = vec![
-            source(CONFIG_FILE, folder.join(CONFIG_FILE)),
-            source(TENSOR_FILE, tensors),
-            source(RECORD_FILE, redacted),
-        ];
-        self.recipe = Some(recipe(&adapter::read(folder)?.recipe));
-        self.data = record.data.iter().map(|file| file.digest).collect();
-        self.metrics = metrics(&record);
-        Ok(())
-    }
-
-    /// What another trainer made.
-    fn take_theirs(&mut self, folder: &Path) -> Result<()> {
-        if folder.join(CONFIG_FILE).is_file() {
-            self.recipe = Some(recipe(&adapter::read(folder)?.recipe));
-        }
-        self.files = bundle::gather(folder)?;
-        let paths = self.product.data.iter().map(|d| self.product.resolve(&d.path));
-        self.data = paths.map(|p| Sha256::of_file(&p)).collect::<Result<_>>()?;
-        Ok(())
+        let derivative = Derivative::of(product, &fingerprint, state)?;
+        let signer = signing_key(product, state, say)?;
+        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer })
     }
 
     /// The bundle of one customer, packed anew only where something changed.
@@ -222,7 +158,7 @@ impl<'a> Shipment<'a> {
         let product = &self.product.product;
         PackPlan {
             papers,
-            files: &self.files,
+            files: &self.derivative.files,
             vendor: &self.product.vendor.name,
             product: ProductName {
                 name: product.name.clone(),
@@ -232,9 +168,9 @@ impl<'a> Shipment<'a> {
             terms: &self.product.declared_use.terms,
             purpose: &self.product.declared_use.purpose,
             bases: vec![bundle::Base { name: self.base_name.clone(), fingerprint: self.fingerprint.clone() }],
-            recipe: self.recipe.clone(),
-            data: &self.data,
-            metrics: &self.metrics,
+            recipe: self.derivative.recipe.clone(),
+            data: &self.derivative.data,
+            metrics: &self.derivative.metrics,
             customer: &customer.name,
             from: customer.from,
             until: customer.until,
@@ -290,28 +226,6 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
     })))
 }
 
-fn recipe(recipe: &adapter::Recipe) -> Recipe {
-    Recipe {
-        method: "lora".into(),
-        rank: recipe.rank as u64,
-        alpha: recipe.alpha.to_string(),
-        targets: recipe.targets.clone(),
-    }
-}
-
-fn metrics(record: &RunRecord) -> Vec<(String, String)> {
-    let mut metrics = Vec::new();
-    for (when, held_out) in [("before", record.before), ("after", record.after)] {
-        let Some(held_out) = held_out else { continue };
-        metrics.extend(held_out.loss.map(|loss| (format!("held-out loss {when}"), format!("{loss:.4}"))));
-        if held_out.questions > 0 {
-            let share = 100.0 * held_out.matched as f64 / held_out.questions as f64;
-            metrics.push((format!("held-out questions answered {when}, %"), format!("{share:.1}")));
-        }
-    }
-    metrics
-}
-
 /// The vendor's key, or else a development key, made when there is none.
 fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey> {
     if let Some(path) = &product.vendor.key {
@@ -328,18 +242,6 @@ fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey
         );
     }
     SigningKey::read(&path)
-}
-
-/// 32 secret bytes of this product, which hide its data's digests in what is shipped.
-fn salt(state: &State) -> Result<[u8; 32]> {
-    let path = state.folder().join("salt");
-    if !path.is_file() {
-        let mut random = [0; 32];
-        OsRng.fill_bytes(&mut random);
-        sealwright::data::write_atomically(&path, |file| file.write_all(&random).at(&path))?;
-    }
-    let bytes = sealwright::data::read_bytes(&path, 32)?;
-    bytes.try_into().map_err(|_| Error::input(&path, "not 32 bytes").with_hint("remove the file; a new one is made"))
 }
 
 /// Now, or SOURCE_DATE_EPOCH, for a build that repeats.

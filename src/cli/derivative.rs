@@ -1,0 +1,113 @@
+//! The derivative that a product ships: what `train` made, or what another trainer did. Shared by `pack` and `build`.
+
+use super::stages::State;
+use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
+use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
+use sealwright::base::Fingerprint;
+use sealwright::bundle::{self, Recipe, SourceFile};
+use sealwright::digest::Sha256;
+use sealwright::error::{AtPath as _, Code, Error, Result};
+use sealwright::product::{Product, Ship};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Files to seal, and what is said of them.
+pub struct Derivative {
+    /// The payload's files.
+    pub files: Vec<SourceFile>,
+    /// How an adapter adapts.
+    pub recipe: Option<Recipe>,
+    /// Digests of the data that it learnt from.
+    pub data: Vec<Sha256>,
+    /// What was measured, for the card.
+    pub metrics: Vec<(String, String)>,
+}
+
+impl Derivative {
+    /// The one that the product file names.
+    pub fn of(product: &Product, base: &Fingerprint, state: &State) -> Result<Self> {
+        match (&product.derivative, product.declared_use.ship) {
+            (_, Ship::Nothing) => Err(Error::new(Code::Usage, "use.ship is `nothing`: there is nothing to pack")
+                .with_hint("`adapter` ships the adapter")),
+            (Some(derivative), _) => Self::theirs(product, &product.resolve(&derivative.path)),
+            (None, Ship::Merged) => Err(Error::new(Code::NotBuilt, "merging what was trained is not built yet")
+                .with_hint("ship = \"adapter\", or merge it elsewhere and name the folder in [derivative]")),
+            (None, Ship::Adapter) => Self::ours(&state.folder().join("adapter"), base, state),
+        }
+    }
+
+    /// An adapter that `train` made: whole, and of this base.
+    fn ours(folder: &Path, base: &Fingerprint, state: &State) -> Result<Self> {
+        let record = RunRecord::read(folder)?.ok_or_else(|| {
+            Error::new(Code::Usage, format!("no finished training here: {}", folder.display()))
+                .with_hint("`sealwright train` first; `sealwright build` does both")
+        })?;
+        let tensors = folder.join(TENSOR_FILE);
+        if Sha256::of_file(&tensors)? != record.adapter {
+            return Err(Error::input(&tensors, "not the matrices that the run record beside it names")
+                .with_hint("`sealwright train --fresh` makes them again"));
+        }
+        if let [first, ..] = record.base.differs_in(base)[..] {
+            return Err(Error::new(Code::WrongBase, format!("the adapter was trained on a base with another {first}"))
+                .with_hint("`sealwright train` trains on the base as it is now"));
+        }
+        let redacted = state.folder().join("shipped").join(RECORD_FILE);
+        record.redacted(&salt(state)?).write(redacted.parent().expect("it has a folder"))?;
+        let source = |name: &str, path: PathBuf| SourceFile { name: name.into(), path };
+        Ok(Self {
+            files: vec![
+                source(CONFIG_FILE, folder.join(CONFIG_FILE)),
+                source(TENSOR_FILE, tensors),
+                source(RECORD_FILE, redacted),
+            ],
+            recipe: Some(recipe(&adapter::read(folder)?.recipe)),
+            data: record.data.iter().map(|file| file.digest).collect(),
+            metrics: metrics(&record),
+        })
+    }
+
+    /// What another trainer made.
+    fn theirs(product: &Product, folder: &Path) -> Result<Self> {
+        let is_adapter = folder.join(CONFIG_FILE).is_file();
+        Ok(Self {
+            recipe: if is_adapter { Some(recipe(&adapter::read(folder)?.recipe)) } else { None },
+            files: bundle::gather(folder)?,
+            data: product.data.iter().map(|d| Sha256::of_file(&product.resolve(&d.path))).collect::<Result<_>>()?,
+            metrics: Vec::new(),
+        })
+    }
+}
+
+fn recipe(recipe: &adapter::Recipe) -> Recipe {
+    Recipe {
+        method: "lora".into(),
+        rank: recipe.rank as u64,
+        alpha: recipe.alpha.to_string(),
+        targets: recipe.targets.clone(),
+    }
+}
+
+fn metrics(record: &RunRecord) -> Vec<(String, String)> {
+    let mut metrics = Vec::new();
+    for (when, held_out) in [("before", record.before), ("after", record.after)] {
+        let Some(held_out) = held_out else { continue };
+        metrics.extend(held_out.loss.map(|loss| (format!("held-out loss {when}"), format!("{loss:.4}"))));
+        if held_out.questions > 0 {
+            let share = 100.0 * held_out.matched as f64 / held_out.questions as f64;
+            metrics.push((format!("held-out questions answered {when}, %"), format!("{share:.1}")));
+        }
+    }
+    metrics
+}
+
+/// 32 secret bytes of this product, which hide its data's digests in what is shipped.
+fn salt(state: &State) -> Result<[u8; 32]> {
+    let path = state.folder().join("salt");
+    if !path.is_file() {
+        let mut random = [0; 32];
+        OsRng.fill_bytes(&mut random);
+        sealwright::data::write_atomically(&path, |file| file.write_all(&random).at(&path))?;
+    }
+    let bytes = sealwright::data::read_bytes(&path, 32)?;
+    bytes.try_into().map_err(|_| Error::input(&path, "not 32 bytes").with_hint("remove the file; a new one is made"))
+}
