@@ -6,12 +6,15 @@ use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, identify};
 use super::judge::Judge;
+use super::lineage::Model;
 use super::member::{How, Listed, Member};
 use super::policy::Policies;
 use super::subject::{Claim, Subject, TextFile};
 
 /// The subject of a finding on the base as a whole.
 pub const BASE: &str = "base";
+/// A finding names no more models of one shape than this.
+const MAX_ALIKE: usize = 4;
 
 /// What binds, what is listed, and the use policies at hand by the licences that they belong to.
 #[derive(Default)]
@@ -39,6 +42,7 @@ impl<'p> Chain<'p> {
             );
         }
         chain.read_parents(subject, judge);
+        chain.compare_shape(subject, judge);
         let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -184,25 +188,58 @@ impl<'p> Chain<'p> {
     fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {
         let named = subject.parents.iter().map(|p| (p, true)).chain(subject.config_name.iter().map(|p| (p, false)));
         for (parent, certain) in named {
-            match judge.policies.lineage().find(parent) {
-                Some(model) => self.add_parent(parent, &model.license, judge.policies),
-                None if certain => judge.evidence(
+            let line = judge.policies.lineage().with_ancestors(parent);
+            if line.is_empty() && certain {
+                judge.evidence(
                     F::ParentUnknown,
                     parent,
                     format!("the base was made from {parent}, whose licence is not known here"),
                     "read its licence; add it to policies/lineage.toml, or rule on it",
-                ),
-                None => {}
+                );
+            }
+            for (name, model) in line {
+                self.add_parent(name, model, judge);
             }
         }
     }
 
-    fn add_parent(&mut self, parent: &str, id: &str, policies: &'p Policies) {
+    fn add_parent(&mut self, parent: &str, model: &Model, judge: &mut Judge<'p>) {
+        let id = model.license.as_str();
         self.listed.push(Listed { id: Some(id.to_owned()), of: parent.to_owned(), how: How::Lineage, score: None });
-        // the same licence binds once; the strongest evidence is already there
-        if !self.members.iter().any(|m| m.record.id == id) {
-            self.add(id, parent, How::Lineage, listed_text(id), policies);
+        let bound = self.members.iter().find(|m| m.record.id == id).map(|m| m.how);
+        if !model.is_certain() && bound != Some(How::Text) {
+            judge.evidence(
+                F::ParentUnknown,
+                parent,
+                format!("{parent}, which the base was made from, is said to stand under {id}, {}", model.doubt()),
+                "read its card and its licence; complete policies/lineage.toml, or rule on it",
+            );
         }
+        // the same licence binds once; the strongest evidence is already there
+        if bound.is_none() {
+            self.add(id, parent, How::Lineage, listed_text(id), judge.policies);
+        }
+    }
+
+    /// Dimensions of a known model whose licence is not among those found.
+    fn compare_shape(&self, subject: &Subject, judge: &mut Judge<'p>) {
+        let Some(shape) = &subject.shape else { return };
+        let alike = judge.policies.lineage().of_shape(shape);
+        let found = |id: &str| self.listed.iter().any(|l| l.id.as_deref() == Some(id) && l.how != How::Data);
+        if alike.is_empty() || alike.iter().any(|model| found(&model.license)) {
+            return;
+        }
+        let mut models: Vec<String> = alike.iter().map(|m| format!("{} ({})", m.ids[0], m.license)).collect();
+        models.truncate(MAX_ALIKE);
+        let mut ids: Vec<&str> = self.listed.iter().filter_map(|l| l.id.as_deref()).collect();
+        ids.dedup();
+        let found = if ids.is_empty() { "no licence was found".into() } else { format!("found: {}", ids.join(", ")) };
+        judge.evidence(
+            F::ShapeResembles,
+            BASE,
+            format!("the base has the dimensions of {}; {found}", models.join(", ")),
+            "find out what it was made from and name it as `base_model` in the card, or rule on it",
+        );
     }
 
     fn read_origin(&mut self, path: &str, origin: &Origin, judge: &mut Judge<'p>) {
@@ -225,21 +262,35 @@ impl<'p> Chain<'p> {
                     self.listed.push(list(None));
                 }
             },
-            Origin::GeneratedBy(model) => match judge.policies.lineage().find(model) {
-                Some(known) => {
-                    self.listed.push(list(Some(&known.license)));
-                    if let Some(record) = judge.policies.record(&known.license) {
-                        let same = self.members.iter().any(|m| m.record.id == record.id);
-                        judge.generated_data(record, path, model, same);
-                    }
-                }
-                None => judge.evidence(
-                    F::GeneratorUnknown,
-                    path,
-                    format!("data written by {model}, whose terms are not known here"),
-                    "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
-                ),
-            },
+            Origin::GeneratedBy(model) => self.read_generator(path, model, judge),
+        }
+    }
+
+    /// What a model wrote: its terms on outputs, and those of what it was made from.
+    fn read_generator(&mut self, path: &str, model: &str, judge: &mut Judge<'p>) {
+        let line = judge.policies.lineage().with_ancestors(model);
+        let unsure = line.iter().find(|(_, known)| !known.is_certain());
+        let message = match unsure {
+            Some((name, known)) => {
+                format!("data written by {model}; {name} is said to stand under {}, {}", known.license, known.doubt())
+            }
+            None => format!("data written by {model}, whose terms are not known here"),
+        };
+        if line.is_empty() || unsure.is_some() {
+            judge.evidence(
+                F::GeneratorUnknown,
+                path,
+                message,
+                "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
+            );
+        }
+        for (name, known) in line {
+            let id = Some(known.license.clone());
+            self.listed.push(Listed { id, of: path.to_owned(), how: How::Data, score: None });
+            if let Some(record) = judge.policies.record(&known.license) {
+                let same = self.members.iter().any(|m| m.record.id == record.id);
+                judge.generated_data(record, path, name, same);
+            }
         }
     }
 

@@ -110,6 +110,8 @@ findings! {
     RecordNotRead = "record-not-read", "standing", Review;
     /// The base was made from a model whose licence is not known.
     ParentUnknown = "parent-unknown", "lineage", Review;
+    /// The base has the shape of a model under another licence.
+    ShapeResembles = "shape-resembles", "lineage", Review;
     /// A text that must travel is not at hand.
     TextNotAtHand = "text-not-at-hand", "ship-licence-text", Review;
     /// Two licences each want the derivative for themselves.

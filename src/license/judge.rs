@@ -1,7 +1,7 @@
 //! Collects findings: each gets its severity from the organisation's policy, and the line that decided.
 
 use super::declared::{GrantKind, Use};
-use super::facts::{CommercialUse, OutputTraining, Record};
+use super::facts::{CommercialUse, OutputTraining, Record, Standing};
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::member::Member;
 use super::policy::Policies;
@@ -102,6 +102,7 @@ impl<'p> Judge<'p> {
 
     /// Data under a licence: what bears on a model that learns from it. Nobody has seen the text, so nothing denies.
     pub fn data_license(&mut self, record: &Record, path: &str) {
+        self.data_record(record, path);
         let commercial = &record.commercial_use;
         let forbids = commercial.iter().any(|c| matches!(c, CommercialUse::No | CommercialUse::ResearchOnly));
         if self.declared.commercial && forbids {
@@ -131,6 +132,7 @@ impl<'p> Judge<'p> {
 
     /// Data that a model wrote. `same`: the base stands under that model's licence, too.
     pub fn generated_data(&mut self, record: &Record, path: &str, model: &str, same: bool) {
+        self.data_record(record, path);
         let outputs = &record.output_training;
         let has = |word| outputs.contains(&word);
         let free = has(OutputTraining::Free) || has(OutputTraining::FreeWithName);
@@ -162,6 +164,22 @@ impl<'p> Judge<'p> {
                     self.findings.last_mut().expect("just pushed").clause = Some(duty.clause.clone());
                 }
             }
+        }
+    }
+
+    /// A record that was not read whole clears no data.
+    fn data_record(&mut self, record: &Record, path: &str) {
+        if record.standing < Standing::Read {
+            self.about(
+                record,
+                F::RecordNotRead,
+                path,
+                format!(
+                    "what is recorded of {}, which {path} stands under, was not read from its whole text",
+                    record.id
+                ),
+                "read the whole terms and complete the record, or rule on it",
+            );
         }
     }
 

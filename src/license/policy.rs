@@ -127,7 +127,6 @@ impl Policies {
     fn read(files: &Folder) -> Result<Self> {
         let vocabulary: Vocabulary = files.parse("vocabulary.toml")?;
         let spans: SpansFile = files.parse("open-spans.toml")?;
-        let lineage = Lineage::read(files)?;
         let mut records = BTreeMap::new();
         let mut known: BTreeMap<Sha256, Vec<(String, Role)>> = BTreeMap::new();
         for (name, text) in files.under("licenses/") {
@@ -145,11 +144,12 @@ impl Policies {
                 return Err(Error::input(Path::new(name), format!("a second record of {}", twice.id)));
             }
         }
-        for id in spans.open.iter().flat_map(OpenSpan::ids).chain(lineage.licenses()) {
+        for id in spans.open.iter().flat_map(OpenSpan::ids) {
             if !records.contains_key(id) {
                 return Err(Error::input(Path::new("policies"), format!("no record of the licence {id}")));
             }
         }
+        let lineage = Lineage::read(files, |id| records.contains_key(id))?;
         let (org, decisions) = decisions(files)?;
         let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"];
         let facts: BTreeMap<_, _> = facts.into_iter().flat_map(|prefix| files.under(prefix)).collect();

@@ -1,5 +1,6 @@
 //! What is judged: the evidence that a base's folder gives of its licences. Weights may be absent.
 
+use super::shape::Shape;
 use super::text::MAX_BYTES;
 use crate::base::Base;
 use crate::data;
@@ -27,6 +28,8 @@ pub struct Subject {
     pub parents: Vec<String>,
     /// A name in the config that may be the base's own or a parent's.
     pub config_name: Option<String>,
+    /// Its dimensions, as its config gives them.
+    pub shape: Option<Shape>,
     /// Does the base take pictures or sound, too?
     pub multimodal: bool,
     digest: Sha256,
@@ -74,6 +77,7 @@ impl Subject {
             parents: parents(base)?,
             multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
             config_name: base.hub_name().map(String::from),
+            shape: Shape::of(config),
             texts,
             notices,
             digest: Sha256([0; 32]),
@@ -82,7 +86,7 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Over all evidence: texts, notices, claims, parents.
+    /// Over all evidence: texts, notices, claims, parents, dimensions.
     pub fn digest(&self) -> Sha256 {
         self.digest
     }
@@ -93,7 +97,7 @@ impl Subject {
         };
         Sha256::of_json(&(
             (files(&self.texts), files(&self.notices), &self.claims),
-            (&self.parents, &self.config_name, self.multimodal),
+            (&self.parents, &self.config_name, self.multimodal, &self.shape),
         ))
     }
 }

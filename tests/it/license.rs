@@ -233,6 +233,65 @@ fn a_parent_binds_its_children() {
     assert!(codes(&report).contains(&"text-not-at-hand"));
 }
 
+#[test]
+fn a_parents_parents_bind_too() {
+    let bound = |license: &str, parent: &str| {
+        let card = format!("---\nbase_model: {parent}\n---\n");
+        let report = judged(&[("LICENSE", spdx_text(license)), ("README.md", &card)], &declared());
+        let ids: Vec<String> = report.licenses().iter().filter_map(|l| l.id.clone()).collect();
+        (ids, codes(&report).contains(&"parent-unknown"))
+    };
+    let (ids, unsure) = bound("MIT", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B");
+    assert_eq!(ids, ["MIT", "MIT", "LicenseRef-llama-3.1"]);
+    assert!(!unsure);
+    // what is only said of a parent's licence clears nothing, unless the text itself is there
+    assert!(bound("MIT", "Qwen/Qwen2.5-7B-Instruct").1);
+    assert!(!bound("Apache-2.0", "Qwen/Qwen2.5-7B-Instruct").1);
+    // nor does a licence without a record
+    assert!(bound("Apache-2.0", "databricks/dbrx-instruct").1);
+}
+
+/// As its public config has it.
+const LLAMA_2_7B: &str = r#"{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000}"#;
+
+fn judged_with_config(config: &str, files: &[(&str, &str)]) -> Report {
+    let dir = base(files);
+    std::fs::write(dir.path().join("config.json"), config).unwrap();
+    let subject = Subject::read(&Base::open(dir.path()).unwrap(), None).unwrap();
+    check(&subject, &declared(), &Policies::load(None).unwrap(), &[], now())
+}
+
+#[test]
+fn a_relabelled_llama_is_known_by_its_shape() {
+    let mit = ("LICENSE", spdx_text("MIT"));
+    let has = |report: &Report| codes(report).contains(&"shape-resembles");
+    let report = judged_with_config(LLAMA_2_7B, &[mit]);
+    assert!(has(&report), "{:?}", codes(&report));
+    assert_eq!(report.verdict(), Verdict::NeedsReview);
+    assert!(report.findings()[0].message.contains("meta-llama/Llama-2-7b-hf"), "{}", report.findings()[0].message);
+    // some tokens more don't hide it, another width is another model, a named parent is no secret
+    assert!(has(&judged_with_config(&LLAMA_2_7B.replace("32000", "32004"), &[mit])));
+    assert!(!has(&judged_with_config(&LLAMA_2_7B.replace("4096", "4095"), &[mit])));
+    let card = ("README.md", "---\nbase_model: meta-llama/Llama-2-7b-hf\n---\n");
+    assert!(!has(&judged_with_config(LLAMA_2_7B, &[mit, card])));
+    // Apache-2.0 is not a LLaMA's licence either
+    assert!(has(&judged_with_config(LLAMA_2_7B, &[("LICENSE", spdx_text("Apache-2.0"))])));
+}
+
+#[test]
+fn a_shape_under_its_own_licence_is_silent() {
+    let smollm2 = r#"{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}"#;
+    let nano = include_str!("../../examples/01-helpdesk/base/config.json");
+    for config in [smollm2, nano] {
+        let report = judged_with_config(config, &[("LICENSE", spdx_text("Apache-2.0"))]);
+        assert_eq!(report.verdict(), Verdict::AllowWithObligations, "{:?}", codes(&report));
+    }
+    let report = judged_with_config(nano, &[("LICENSE", spdx_text("MIT"))]);
+    assert_eq!(report.verdict(), Verdict::AllowWithObligations, "{:?}", codes(&report));
+}
+
 // ---- facts met by the use
 
 #[test]
@@ -344,6 +403,13 @@ fn what_goes_in_counts_too() {
         ("data-license-unknown", Origin::License("example-terms".into())),
         ("generated-data-limited", Origin::GeneratedBy("gpt-4".into())),
         ("generator-unknown", Origin::GeneratedBy("unheard-of".into())),
+        ("generator-unknown", Origin::GeneratedBy("Qwen/Qwen2.5-3B-Instruct".into())),
+        ("generated-data-limited", Origin::GeneratedBy("gpt-4o-2024-08-06".into())),
+        ("generated-data-limited", Origin::GeneratedBy("Llama-2-70b-chat".into())),
+        ("generated-data-limited", Origin::GeneratedBy("lmsys/vicuna-13b-v1.3".into())),
+        ("record-not-read", Origin::GeneratedBy("claude-3-opus".into())),
+        ("record-not-read", Origin::GeneratedBy("gemini-1.5-pro".into())),
+        ("record-not-read", Origin::GeneratedBy("ernie-bot".into())),
         ("name-prefix-missing", Origin::GeneratedBy("meta-llama/Llama-3.1-8B-Instruct".into())),
     ] {
         let report = with(origin);
