@@ -366,10 +366,13 @@ impl Product {
                 "neither [train] nor [derivative] stands here",
                 "add [train]; an empty one has good defaults",
             )),
-            (Some(_), None) if self.data.is_empty() => {
-                Err(refuse(path, "[train] has nothing to learn from", "add a [[data]] table"))
+            (Some(train), None) => {
+                train.check(path)?;
+                match self.data.is_empty() {
+                    true => Err(refuse(path, "[train] has nothing to learn from", "add a [[data]] table")),
+                    false => Ok(()),
+                }
             }
-            (Some(train), None) => train.check(path),
             (None, _) => Ok(()),
         }
     }
