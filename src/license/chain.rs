@@ -1,10 +1,11 @@
 //! Everything that binds the derivative: the base's own texts and claims, its parents, the training data. Each member
 //! is judged alone; what speaks against the evidence itself is a finding here.
 
+use super::clauses::Difference;
 use super::declared::{Origin, Use};
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
-use super::identify::{Identity, identify};
+use super::identify::{Identity, differences, identify};
 use super::judge::Judge;
 use super::lineage::Model;
 use super::member::{How, Listed, Member};
@@ -15,6 +16,8 @@ use super::subject::{Claim, Subject, TextFile};
 pub const BASE: &str = "base";
 /// A finding names no more models of one shape than this.
 const MAX_ALIKE: usize = 4;
+/// Nor more differences of one text.
+const MAX_TOLD: usize = 5;
 
 /// What binds, what is listed, and the use policies at hand by the licences that they belong to.
 #[derive(Default)]
@@ -100,7 +103,12 @@ impl<'p> Chain<'p> {
                 judge.evidence(
                     F::TextSimilar,
                     &file.name,
-                    format!("{} resembles the {what}{id} ({:.0} %) but is not its text", file.name, score * 100.0),
+                    format!(
+                        "{} resembles the {what}{id} ({:.0} %) but is not its text{}",
+                        file.name,
+                        score * 100.0,
+                        told(&differences(text, &id, role, judge.policies))
+                    ),
                     "compare it with the original; if the difference states no term, rule on it",
                 );
                 let score = (score * 1000.0).round() / 1000.0;
@@ -301,6 +309,16 @@ impl<'p> Chain<'p> {
             self.members.push(Member { record, of: of.to_owned(), how, text });
         }
     }
+}
+
+/// The first differences, and how many there are besides.
+fn told(differences: &[Difference]) -> String {
+    let first: Vec<String> = differences.iter().take(MAX_TOLD).map(Difference::to_string).collect();
+    let more = match differences.len().saturating_sub(MAX_TOLD) {
+        0 => String::new(),
+        more => format!("; {more} more"),
+    };
+    if first.is_empty() { String::new() } else { format!(": {}{more}", first.join("; ")) }
 }
 
 /// The records that a card or a data set may mean by this name: an id, a card tag, or a `license_name`.

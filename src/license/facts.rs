@@ -3,6 +3,7 @@
 
 #![allow(missing_docs)] // the words' meanings stand in the vocabulary
 
+use super::clauses::Clause;
 use super::sketch::Sketch;
 use crate::digest::Sha256;
 use serde::{Deserialize, Serialize};
@@ -241,6 +242,9 @@ pub struct KnownText {
     pub address: Option<String>,
     /// What similar texts are recognised by.
     pub sketch: Option<Sketch>,
+    /// What tells which clause of a similar text is another.
+    #[serde(default)]
+    pub clauses: Vec<Clause>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]

@@ -1,5 +1,6 @@
 //! Which licence is this text? Identified only when the digest of its stream equals a known one; else at best similar.
 
+use super::clauses::{self, Clause, Difference};
 use super::facts::Role;
 use super::policy::Policies;
 use super::sketch::Sketch;
@@ -61,4 +62,21 @@ pub fn fingerprint(text: &str, id: &str, policies: &Policies) -> (Sha256, usize,
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let cut = cut(&tokens, id, &policies.spans);
     (digest(&cut), cut.len(), Sketch::of(&cut))
+}
+
+/// What a record keeps of a text's clauses.
+pub fn clauses(text: &str, id: &str, policies: &Policies) -> Vec<Clause> {
+    clauses::of(text, id, &policies.spans)
+}
+
+/// Where a text that is only similar to one of `id` is another: against the nearest of its texts in that role.
+pub fn differences(text: &str, id: &str, role: Role, policies: &Policies) -> Vec<Difference> {
+    let tokens = tokens(text);
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let sketch = Sketch::of(&tokens);
+    let texts = policies.record(id).map_or(&[][..], |r| &r.texts);
+    let known = texts.iter().filter(|t| t.role == role && !t.clauses.is_empty());
+    let score = |t: &super::facts::KnownText| t.sketch.as_ref().map_or(0.0, |s| s.resemblance(&sketch));
+    let nearest = known.max_by(|a, b| score(a).total_cmp(&score(b)));
+    nearest.map_or_else(Vec::new, |known| clauses::compare(&cut(&tokens, id, &policies.spans), &known.clauses))
 }

@@ -75,11 +75,17 @@ fn is_underline(rest: &str) -> bool {
 
 /// Step 3.
 pub(super) fn markdown(text: &mut String) {
-    replace(text, re!(r"(?m)^[ >]*(?:`{3,}|~{3,})[A-Za-z]*[ ]*$"), |_, _| Some("".into()));
+    if text.contains("```") || text.contains("~~~") {
+        replace(text, re!(r"(?m)^[ >]*(?:`{3,}|~{3,})[A-Za-z]*[ ]*$"), |_, _| Some("".into()));
+    }
     replace(text, re!(r"(?m)^[ ]*[-=_*#+~|:][-=_*#+~|: ]{2,}$"), |_, _| Some("".into()));
     // a rule that reflow has moved into a line
-    replace(text, re!(r"={3,}|\+{3,}"), |_, _| Some(" ".into()));
-    replace(text, re!(r"~{2,}"), |_, _| Some(STRUCK.into()));
+    if text.contains("===") || text.contains("+++") {
+        replace(text, re!(r"={3,}|\+{3,}"), |_, _| Some(" ".into()));
+    }
+    if text.contains("~~") {
+        replace(text, re!(r"~{2,}"), |_, _| Some(STRUCK.into()));
+    }
     if text.contains("](") {
         let link = re!(
             r#"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(\s*<?([^\s()<>]*(?:\([^\s()]*\)[^\s()<>]*)*)>?(?:\s+["']([^"'\n]*)["'])?\s*\)"#
@@ -90,9 +96,13 @@ pub(super) fn markdown(text: &mut String) {
             linked.then(|| title.map_or(m[1].to_owned(), |title| format!("{} {title}", &m[1])).into())
         });
     }
-    strip_line_starts(text, quote_mark);
-    strip_line_starts(text, heading_mark);
-    replace(text, re!(r"(?m)[ ]+#{1,6}[ ]*$"), |_, _| Some("".into()));
+    if text.contains('>') {
+        strip_line_starts(text, quote_mark);
+    }
+    if text.contains('#') {
+        strip_line_starts(text, heading_mark);
+        replace(text, re!(r"(?m)[ ]+#{1,6}[ ]*$"), |_, _| Some("".into()));
+    }
     strip_line_starts(text, bullet);
     if text.contains('\\') {
         replace(text, re!(r"\\"), |whole, m| match after(whole, m).next() {
@@ -103,11 +113,15 @@ pub(super) fn markdown(text: &mut String) {
             after(whole, m).next().is_none_or(char::is_whitespace).then(|| " ".into())
         });
     }
-    replace(text, re!(r"[*`]+"), |whole, m| {
-        let between = before(whole, m).is_some_and(is_digit) && after(whole, m).next().is_some_and(is_digit);
-        Some(if between { " " } else { "" }.into())
-    });
-    *text = text.replace('_', " ");
+    if text.contains(['*', '`']) {
+        replace(text, re!(r"[*`]+"), |whole, m| {
+            let between = before(whole, m).is_some_and(is_digit) && after(whole, m).next().is_some_and(is_digit);
+            Some(if between { " " } else { "" }.into())
+        });
+    }
+    if text.contains('_') {
+        *text = text.replace('_', " ");
+    }
 }
 
 /// Takes away what `mark` finds at a line's start, its spaces too. `mark` sees the rest of the text after the spaces.

@@ -5,11 +5,13 @@
 //! with the declared [`Use`], [`Report::clear`] makes the [`Clearance`] without which nothing is packed.
 
 mod chain;
+mod clauses;
 mod declared;
 mod facts;
 mod finding;
 mod identify;
 mod judge;
+mod labels;
 mod limits;
 mod lineage;
 mod markup;
@@ -27,10 +29,11 @@ mod subject;
 mod text;
 mod verdict;
 
+pub use clauses::{Change, Clause, Difference};
 pub use declared::{Customer, DataOrigin, Grant, GrantKind, Origin, Ship, Use};
 pub use facts::{Record, Role, Standing};
 pub use finding::{Finding, FindingCode, Ruled, Severity};
-pub use identify::{Identity, fingerprint, identify};
+pub use identify::{Identity, clauses, differences, fingerprint, identify};
 pub use member::{How, Listed};
 pub use obligations::Obligation;
 pub use policy::{Decision, DoneBy, ObligationWord, Policies};

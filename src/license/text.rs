@@ -7,6 +7,7 @@ use super::scan::{
 };
 use crate::digest::Sha256;
 use regex::Captures;
+use std::borrow::Cow;
 use unicode_normalization::{UnicodeNormalization as _, is_nfkc};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
@@ -44,21 +45,29 @@ pub fn digest<S: AsRef<str>>(tokens: &[S]) -> Sha256 {
 fn lines(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut out = String::with_capacity(text.len() + 64);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
+    let mut rest = text;
+    loop {
+        rest = push_plain(&mut out, rest, |b| matches!(b, b' '..=b'~' | b'\n'));
+        let Some(c) = rest.chars().next() else { return out };
+        rest = &rest[c.len_utf8()..];
         match c {
             '\r' => {
-                chars.next_if_eq(&'\n');
+                rest = rest.strip_prefix('\n').unwrap_or(rest);
                 out.push('\n');
             }
-            '\n' | '\u{2028}' | '\u{2029}' | '\u{85}' => out.push('\n'),
+            '\u{2028}' | '\u{2029}' | '\u{85}' => out.push('\n'),
             '\t' | '\u{c}' | '\u{b}' => out.push(' '),
-            ' '..='~' => out.push(c),
             c if is_control(c) => out.push_str(CONTROL),
             c => out.push(c),
         }
     }
-    out
+}
+
+/// Copies the bytes at the start that are ASCII and need no look; what is left.
+fn push_plain<'t>(out: &mut String, text: &'t str, plain: impl Fn(u8) -> bool) -> &'t str {
+    let end = text.bytes().position(|b| !b.is_ascii() || !plain(b)).unwrap_or(text.len());
+    out.push_str(&text[..end]);
+    &text[end..]
 }
 
 fn is_control(c: char) -> bool {
@@ -93,13 +102,19 @@ fn is_no_character(n: u32) -> bool {
 // ---- step 5: what cannot be seen
 
 fn invisible(text: &mut String) {
-    if text.is_ascii() {
+    if text.is_ascii() || !text.contains(is_invisible) {
         return;
     }
     zero_width_in_words(text);
     text.retain(|c| !is_zero_width(c));
     replace(text, re!("[\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{61c}]+"), |_, _| Some(DIRECTION.into()));
     replace(text, re!("[\u{e0000}-\u{e0fff}]+"), |_, _| Some(ZERO_WIDTH.into()));
+}
+
+fn is_invisible(c: char) -> bool {
+    let turns =
+        |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+    !c.is_ascii() && (is_zero_width(c) || turns(c) || matches!(c, '\u{e0000}'..='\u{e0fff}'))
 }
 
 fn is_zero_width(c: char) -> bool {
@@ -135,28 +150,66 @@ fn zero_width_in_words(text: &mut String) {
 // ---- step 6: marks, compatibility forms, case
 
 fn marks_and_case(text: &mut String) {
-    if !text.is_ascii() {
+    let superscript = |c| matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}' | '\u{2074}'..='\u{2079}');
+    let trade_mark = |c| matches!(c, '\u{2122}' | '\u{2120}' | '\u{ae}');
+    let is_ascii = text.is_ascii();
+    if !is_ascii && text.contains(superscript) {
         replace(text, re!("[\u{b2}\u{b3}\u{b9}\u{2070}\u{2074}-\u{2079}]"), |_, m| {
             Some(format!("^{}", m[0].nfkc().collect::<String>()).into())
         });
-        text.retain(|c| !matches!(c, '\u{2122}' | '\u{2120}' | '\u{ae}'));
     }
-    if text.contains('(') {
+    if !is_ascii && text.contains(trade_mark) {
+        text.retain(|c| !trade_mark(c));
+    }
+    if text.contains("(t") || text.contains("(T") {
         replace(text, re!(r"\([tT][mM]\)"), |_, _| Some("".into()));
+    }
+    if text.contains("(r") || text.contains("(R") {
         replace(text, re!(r"\([rR]\)"), |whole, m| {
             before(whole, m).is_some_and(|c| is_alphanumeric(c) && !is_digit(c)).then(|| "".into())
         });
     }
-    if text.is_ascii() {
+    if is_ascii {
         text.make_ascii_lowercase();
         return;
     }
-    replace(text, re!("[\u{a0}\u{202f}\u{2009}]"), |whole, m| {
-        let follow = after(whole, m).take(4).take_while(|c| is_digit(*c)).count();
-        (follow == 3 && before(whole, m).is_some_and(is_digit)).then(|| ",".into())
-    });
-    let folded = text.nfkc().collect::<String>().to_lowercase();
-    *text = if is_nfkc(&folded) { folded } else { folded.nfkc().collect() };
+    if text.contains(['\u{a0}', '\u{202f}', '\u{2009}']) {
+        replace(text, re!("[\u{a0}\u{202f}\u{2009}]"), |whole, m| {
+            let follow = after(whole, m).take(4).take_while(|c| is_digit(*c)).count();
+            (follow == 3 && before(whole, m).is_some_and(is_digit)).then(|| ",".into())
+        });
+    }
+    *text = folded(text);
+}
+
+/// NFKC, lower case, NFKC. Nothing composes with an ASCII character after it, so each run of other characters is folded
+/// alone, with the character that it may compose with; only a capital sigma looks further.
+fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+        let plain = if ascii == rest.len() { ascii } else { ascii.saturating_sub(1) };
+        let from = out.len();
+        out.push_str(&rest[..plain]);
+        out[from..].make_ascii_lowercase();
+        rest = &rest[plain..];
+        if rest.is_empty() {
+            return out;
+        }
+        let first = usize::from(rest.as_bytes()[0].is_ascii());
+        let end = rest.bytes().skip(first).position(|b| b.is_ascii()).map_or(rest.len(), |at| at + first);
+        let run: String = rest[..end].nfkc().collect();
+        if run.contains('\u{3a3}') {
+            return nfkc(text.nfkc().collect::<String>().to_lowercase());
+        }
+        out.push_str(&nfkc(run.to_lowercase()));
+        rest = &rest[end..];
+    }
+}
+
+fn nfkc(text: String) -> String {
+    if is_nfkc(&text) { text } else { text.nfkc().collect() }
 }
 
 // ---- step 7: copyright marks and references
@@ -198,6 +251,9 @@ fn begins_with_year(rest: &str) -> bool {
 
 /// `2(b)(ii)` stays one token: its brackets become private marks until the last step.
 fn references(text: &mut String) {
+    if !text.contains('(') {
+        return;
+    }
     let bracket = re!(r"\(([a-z]{1,4}|[0-9]{1,2})\)");
     for follows in ["0123456789", "\x03", "\x03", "\x03", "\x03"] {
         let mut changed = false;
@@ -228,7 +284,13 @@ fn numbers(text: &mut String) {
 fn join_groups(text: &str, separates: fn(char) -> bool, least: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut last) = (text, None);
-    while let Some(c) = rest.chars().next() {
+    loop {
+        let length = rest.len();
+        rest = push_plain(&mut out, rest, |b| !b.is_ascii_digit());
+        if rest.len() < length {
+            last = out.chars().next_back();
+        }
+        let Some(c) = rest.chars().next() else { return out };
         let begins = is_digit(c) && !last.is_some_and(|l| is_digit(l) || l == '.' || l == ',');
         let end = if begins { groups_end(rest, separates, least) } else { None };
         let taken = &rest[..end.unwrap_or(c.len_utf8())];
@@ -240,7 +302,6 @@ fn join_groups(text: &str, separates: fn(char) -> bool, least: usize) -> String 
         last = taken.chars().next_back();
         rest = &rest[taken.len()..];
     }
-    out
 }
 
 fn groups_end(text: &str, separates: fn(char) -> bool, least: usize) -> Option<usize> {
@@ -265,49 +326,71 @@ fn groups_end(text: &str, separates: fn(char) -> bool, least: usize) -> Option<u
 
 fn join_digits(text: &str, sign: char, mark: char) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    let mut last = ' ';
-    while let Some(c) = chars.next() {
-        let joins = c == sign && is_digit(last) && chars.peek().is_some_and(|n| is_digit(*n));
-        out.push(if joins { mark } else { c });
-        last = c;
+    let mut at = 0;
+    for (place, _) in text.match_indices(sign) {
+        let next = place + sign.len_utf8();
+        let follows = text[next..].chars().next().is_some_and(is_digit);
+        if follows && text[..place].chars().next_back().is_some_and(is_digit) {
+            out.push_str(&text[at..place]);
+            out.push(mark);
+            at = next;
+        }
     }
+    out.push_str(&text[at..]);
     out
 }
 
 // ---- step 10 and 11: signs, white space
 
 fn signs(text: &str) -> Vec<String> {
-    let text = re!(r"us\$").replace_all(text, |m: &Captures<'_>| {
-        if before(text, m).is_some_and(is_word) { m[0].to_owned() } else { " usd ".to_owned() }
-    });
-    let text = text.replace("<=", "\u{2264}").replace(">=", "\u{2265}");
-    let mut out = String::with_capacity(text.len() + 64);
-    for c in text.chars() {
-        match c {
-            'a'..='z' | '0'..='9' | '\0' => out.push(c),
-            '$' => out.push_str(" usd "),
-            '\u{20ac}' => out.push_str(" eur "),
-            '\u{a3}' => out.push_str(" gbp "),
-            '\u{20a9}' => out.push_str(" krw "),
-            '\u{20b9}' => out.push_str(" inr "),
-            '\u{a5}' => out.push_str(" yen "),
-            '&' => out.push_str(" and "),
-            '\u{2a7d}' => out.push_str(" \u{2264} "),
-            '\u{2a7e}' => out.push_str(" \u{2265} "),
-            '\x02' => out.push('('),
-            '\x03' => out.push(')'),
-            '\x04' => out.push('.'),
-            '\x05' => out.push('/'),
-            '|' | '`' | '\u{b4}' => out.push(' '),
-            c if is_alphanumeric(c) || is_mark(c) => out.push(c),
-            c if is_sign(c) => out.extend([' ', c, ' ']),
-            _ => out.push(' '),
+    let mut text = Cow::Borrowed(text);
+    if text.contains("us$") {
+        let dollars = re!(r"us\$").replace_all(&text, |m: &Captures<'_>| {
+            if before(&text, m).is_some_and(is_word) { m[0].to_owned() } else { " usd ".to_owned() }
+        });
+        text = Cow::Owned(dollars.into_owned());
+    }
+    for (sign, one) in [("<=", "\u{2264}"), (">=", "\u{2265}")] {
+        if text.contains(sign) {
+            text = Cow::Owned(text.replace(sign, one));
         }
     }
-    let out =
-        re!(r"\x00([a-z ]+?)\x00").replace_all(&out, |m: &Captures<'_>| format!(" <!{}> ", m[1].replace(' ', "-")));
-    out.split(|c: char| c.is_whitespace() || c == '\0').filter(|t| !t.is_empty()).map(str::to_owned).collect()
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = &*text;
+    loop {
+        rest = push_plain(&mut out, rest, |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b' ' | b'\n' | b'\0'));
+        let Some(c) = rest.chars().next() else { break };
+        push_sign(&mut out, c);
+        rest = &rest[c.len_utf8()..];
+    }
+    if out.contains('\0') {
+        let marker = re!(r"\x00([a-z ]+?)\x00");
+        out = marker.replace_all(&out, |m: &Captures<'_>| format!(" <!{}> ", m[1].replace(' ', "-"))).into_owned();
+    }
+    let space = |c: char| c == ' ' || c == '\n' || c == '\0' || (!matches!(c, '!'..='~') && c.is_whitespace());
+    out.split(space).filter(|t| !t.is_empty()).map(str::to_owned).collect()
+}
+
+fn push_sign(out: &mut String, c: char) {
+    match c {
+        '$' => out.push_str(" usd "),
+        '\u{20ac}' => out.push_str(" eur "),
+        '\u{a3}' => out.push_str(" gbp "),
+        '\u{20a9}' => out.push_str(" krw "),
+        '\u{20b9}' => out.push_str(" inr "),
+        '\u{a5}' => out.push_str(" yen "),
+        '&' => out.push_str(" and "),
+        '\u{2a7d}' => out.push_str(" \u{2264} "),
+        '\u{2a7e}' => out.push_str(" \u{2265} "),
+        '\x02' => out.push('('),
+        '\x03' => out.push(')'),
+        '\x04' => out.push('.'),
+        '\x05' => out.push('/'),
+        '|' | '`' | '\u{b4}' => out.push(' '),
+        c if is_alphanumeric(c) || is_mark(c) => out.push(c),
+        c if is_sign(c) => out.extend([' ', c, ' ']),
+        _ => out.push(' '),
+    }
 }
 
 fn is_sign(c: char) -> bool {

@@ -131,6 +131,58 @@ fn one_word_more_is_another_text() {
 }
 
 #[test]
+fn an_altered_clause_is_named() {
+    let apache = spdx_text("Apache-2.0");
+    let clause = |number: u32| {
+        let start = apache.find(&format!("\n{number}. ")).unwrap();
+        let end = apache.find(&format!("\n{}. ", number + 1)).unwrap();
+        (&apache[..start], &apache[start..end], &apache[end..])
+    };
+    let (before, trademarks, after) = clause(6);
+    let added = "\n6a. Limits. For ten years you may not offer the Work to anybody who competes with the Licensor.\n";
+    for (altered, told) in [
+        (apache.replacen("(50%)", "(15%)", 1), "clause 1 differs (\""),
+        (apache.replacen("no-charge", "no-charge, non-commercial", 1), "clause 2 differs (\""),
+        ([before, after].concat(), "clause 6 is missing"),
+        ([before, trademarks, added, after].concat(), "clause 6 is followed by other words (\"6a limits for ten years"),
+    ] {
+        let report = judged(&[("LICENSE", &altered)], &declared());
+        let finding = report.findings().iter().find(|f| f.code == FindingCode::TextSimilar).unwrap();
+        let tail = finding.message.split_once("is not its text: ").unwrap().1;
+        assert!(tail.starts_with(told), "{told}: {}", finding.message);
+        // that clause alone
+        assert!(!tail.contains("; "), "{}", finding.message);
+    }
+    let numbered =
+        differences(&apache.replacen("(50%)", "(15%)", 1), "Apache-2.0", Role::Licence, &Policies::load(None).unwrap());
+    assert_eq!((numbered.len(), numbered[0].change), (1, Change::Differs));
+    assert!(numbered[0].words.contains("15 %"), "{}", numbered[0].words);
+}
+
+/// Of every known text that is at hand: whole, without a clause, with a word put in.
+#[test]
+fn every_known_texts_clauses_are_told_apart() {
+    let policies = Policies::load(None).unwrap();
+    let (mut told, mut tried) = (0, 0);
+    for record in policies.records().filter(|r| r.spdx_listed && !r.texts.is_empty()) {
+        let text = spdx_text(&record.id);
+        if !matches!(identify(text, &policies), Identity::Known(_)) {
+            continue;
+        }
+        let differ = |text: &str| differences(text, &record.id, Role::Licence, &policies);
+        assert_eq!(differ(text), [], "{}", record.id);
+        let words: Vec<&str> = text.split_inclusive(' ').collect();
+        for at in (1..8).map(|i| words.len() * i / 8) {
+            let altered = [&words[..at], &["zebra "], &words[at..]].concat().concat();
+            let differences = differ(&altered);
+            tried += 1;
+            told += usize::from(differences.len() == 1 && differences[0].words.contains("zebra"));
+        }
+    }
+    assert!(tried >= 100 && told * 100 >= tried * 95, "{told} of {tried}");
+}
+
+#[test]
 fn a_holder_may_be_filled_in_and_a_term_may_not() {
     let policies = Policies::load(None).unwrap();
     let body = spdx_text("MIT").split_once("Permission").unwrap().1;

@@ -1,0 +1,286 @@
+//! Fingerprints of a text's clauses: where a text is only similar to a known one, they say which clause was altered,
+//! left out or put in. Hashes of a dozen words each, so no text is kept; and they never identify.
+
+use super::spans::{OpenSpan, cut};
+use super::text::tokens;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Words in a span; the last one of a clause takes a rest that is too short to stand alone.
+const SPAN: usize = 12;
+const SHORTEST: usize = 6;
+/// A difference shows no more words of the text at hand than this.
+const SHOWN: usize = 16;
+/// The factor of the window hash: odd, and large enough to mix.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One clause: its label, its words' count, the hashes of its spans. Written `1.b.v 57 0123abcd…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Clause {
+    label: String,
+    words: usize,
+    spans: Vec<u32>,
+}
+
+/// How a clause differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Some of its words do.
+    Differs,
+    /// None of it is there.
+    Missing,
+    /// Words stand after it that are in no clause.
+    FollowedBy,
+}
+
+/// A clause in which a text at hand is not the known one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its label in the known text.
+    pub clause: String,
+    /// How it differs.
+    pub change: Change,
+    /// The words at hand that don't fit, and some around them; cut short.
+    pub words: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { clause, change, words } = self;
+        if clause.starts_with(|c: char| c.is_ascii_digit()) || clause.len() < "opening".len() {
+            write!(f, "clause ")?;
+        }
+        match change {
+            Change::Missing => write!(f, "{clause} is missing"),
+            Change::Differs if words.is_empty() => write!(f, "{clause} lacks words"),
+            Change::Differs => write!(f, "{clause} differs (\"{words}\")"),
+            Change::FollowedBy => write!(f, "{clause} is followed by other words (\"{words}\")"),
+        }
+    }
+}
+
+impl Clause {
+    /// Words of each of its spans.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let (words, count) = (self.words, self.spans.len());
+        (0..count).map(move |i| if i + 1 < count { SPAN } else { words - SPAN * (count - 1) })
+    }
+}
+
+/// How many spans a clause of so many words has.
+fn count_of_spans(words: usize) -> usize {
+    (words / SPAN + usize::from(words % SPAN >= SHORTEST)).max(1)
+}
+
+impl From<Clause> for String {
+    fn from(clause: Clause) -> String {
+        let hashes: String = clause.spans.iter().map(|h| format!("{h:08x}")).collect();
+        format!("{} {} {hashes}", clause.label, clause.words)
+    }
+}
+
+impl TryFrom<String> for Clause {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("a clause is a label, a count of words and eight hexadecimal digits a span: {text}");
+        let mut parts = text.rsplitn(3, ' ');
+        let (hashes, words, label) = (parts.next(), parts.next(), parts.next());
+        let (Some(hashes), Some(words), Some(label)) = (hashes, words, label) else { return Err(wrong()) };
+        let words: usize = words.parse().map_err(|_| wrong())?;
+        let whole = words > 0 && hashes.is_ascii() && hashes.len() == 8 * count_of_spans(words);
+        let hash = |at: usize| hashes.get(at..at + 8).and_then(|h| u32::from_str_radix(h, 16).ok()).ok_or_else(wrong);
+        let spans = (0..hashes.len()).step_by(8).map(hash).collect::<Result<Vec<_>, _>>()?;
+        if whole { Ok(Self { label: label.into(), words, spans }) } else { Err(wrong()) }
+    }
+}
+
+/// Hashes of all windows of a stream, in constant time each.
+struct Windows {
+    prefix: Vec<u64>,
+    power: Vec<u64>,
+}
+
+impl Windows {
+    fn of(tokens: &[&str]) -> Self {
+        let (mut prefix, mut power) = (vec![0u64], vec![1u64]);
+        for token in tokens {
+            let hash =
+                token.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+            prefix.push(prefix[prefix.len() - 1].wrapping_mul(FACTOR).wrapping_add(hash | 1));
+            power.push(power[power.len() - 1].wrapping_mul(FACTOR));
+        }
+        Self { prefix, power }
+    }
+
+    fn hash(&self, start: usize, length: usize) -> u32 {
+        let sum = self.prefix[start + length].wrapping_sub(self.prefix[start].wrapping_mul(self.power[length]));
+        let mixed = (sum ^ (sum >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 32) as u32
+    }
+
+    fn len(&self) -> usize {
+        self.prefix.len() - 1
+    }
+}
+
+/// The clauses of a known text, its licence's open spans cut: what a record keeps of them.
+pub(super) fn of(text: &str, id: &str, spans: &[OpenSpan]) -> Vec<Clause> {
+    let tokens = tokens(text);
+    let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let kept = cut(&tokens, id, spans);
+    let windows = Windows::of(&kept);
+    let mut starts: Vec<(usize, String)> = super::labels::of(text)
+        .into_iter()
+        .filter_map(|(at, label)| {
+            let before = super::text::tokens(&text[..at]);
+            // a mark that spans the line's start would shift the count
+            let holds = before.iter().zip(&tokens).all(|(a, b)| a == b) && before.len() <= tokens.len();
+            holds.then(|| (position(&tokens, &kept, before.len()), label))
+        })
+        .collect();
+    starts.sort_by_key(|(at, _)| *at);
+    starts.insert(0, (0, "opening".into()));
+    let mut clauses: Vec<Clause> = Vec::new();
+    let mut begun: Option<usize> = None;
+    for i in 0..starts.len() {
+        let end = starts.get(i + 1).map_or(kept.len(), |(at, _)| *at);
+        // a heading without words of its own belongs to what follows
+        let start = begun.take().unwrap_or(starts[i].0).min(end);
+        if end < start + SHORTEST {
+            begun = Some(start);
+            continue;
+        }
+        clauses.push(clause(starts[i].1.clone(), start, end, &windows));
+    }
+    // a last line that is too short to stand alone
+    if let Some(start) = begun {
+        let last = clauses.pop();
+        let (label, words) = last.map_or(("opening".into(), 0), |last| (last.label, last.words));
+        if start - words < kept.len() {
+            clauses.push(clause(label, start - words, kept.len(), &windows));
+        }
+    }
+    clauses
+}
+
+fn clause(label: String, start: usize, end: usize, windows: &Windows) -> Clause {
+    let words = end - start;
+    let mut clause = Clause { label, words, spans: vec![0; count_of_spans(words)] };
+    let mut at = start;
+    clause.spans = clause
+        .lengths()
+        .map(|length| {
+            at += length;
+            windows.hash(at - length, length)
+        })
+        .collect();
+    clause
+}
+
+/// Where the token `at` of the whole stream stands in what was kept of it.
+fn position(tokens: &[&str], kept: &[&str], at: usize) -> usize {
+    // both hold slices of the same strings
+    let places: HashMap<*const u8, usize> = kept.iter().enumerate().map(|(i, t)| (t.as_ptr(), i)).collect();
+    let next = tokens[at..].iter().find_map(|t| places.get(&t.as_ptr()).copied());
+    next.unwrap_or(kept.len())
+}
+
+/// Where a text at hand is not the known one, in the order of the known one. `tokens`: its stream, open spans cut.
+pub(super) fn compare(tokens: &[&str], clauses: &[Clause]) -> Vec<Difference> {
+    let spans: Vec<(usize, usize, u32)> = clauses
+        .iter()
+        .enumerate()
+        .flat_map(|(i, c)| c.lengths().zip(&c.spans).map(move |(length, hash)| (i, length, *hash)))
+        .collect();
+    let found = align(&Windows::of(tokens), &spans);
+    let mut differences: Vec<Difference> = Vec::new();
+    let (mut next_span, mut next_word) = (0, 0);
+    let end = std::iter::once((spans.len(), tokens.len()));
+    for (span, at) in found.iter().copied().chain(end) {
+        let words = &tokens[next_word.min(at)..at];
+        gap(next_span..span, words, clauses, &spans, &found, &mut differences);
+        next_span = span + 1;
+        next_word = at + spans.get(span).map_or(0, |s| s.1);
+    }
+    differences
+}
+
+/// What lies between two spans that were found: spans of the known text that were not, words that are in none.
+fn gap(
+    lost: std::ops::Range<usize>,
+    words: &[&str],
+    clauses: &[Clause],
+    spans: &[(usize, usize, u32)],
+    found: &[(usize, usize)],
+    differences: &mut Vec<Difference>,
+) {
+    let mut tell = |clause: usize, change: Change, words: &[&str]| {
+        let clause = clauses[clause].label.clone();
+        if !differences.iter().any(|d| d.clause == clause && d.change == change) {
+            differences.push(Difference { clause, change, words: shown(words) });
+        }
+    };
+    if lost.is_empty() {
+        let before = lost.start.checked_sub(1).map_or(0, |i| spans[i].0);
+        let inside = spans.get(lost.start).is_some_and(|s| s.0 == before);
+        if !words.is_empty() && !clauses.is_empty() {
+            tell(before, if inside { Change::Differs } else { Change::FollowedBy }, words);
+        }
+        return;
+    }
+    let of = |clause: usize| spans[lost.clone()].iter().filter(move |s| s.0 == clause);
+    let (first, last) = (spans[lost.start].0, spans[lost.end - 1].0);
+    let lost_words: usize = spans[lost.clone()].iter().map(|s| s.1).sum();
+    for clause in first..=last {
+        let whole = !found.iter().any(|(span, _)| spans[*span].0 == clause);
+        let length: usize = of(clause).map(|s| s.1).sum();
+        // too few words are left to be this clause, altered
+        let room = (words.len() + length).saturating_sub(lost_words);
+        if whole && room * 2 < length {
+            tell(clause, Change::Missing, &[]);
+        } else {
+            tell(clause, Change::Differs, words);
+        }
+    }
+}
+
+/// The longest run of spans that stand in the text in the same order: span and place.
+fn align(windows: &Windows, spans: &[(usize, usize, u32)]) -> Vec<(usize, usize)> {
+    let lengths: BTreeSet<usize> = spans.iter().map(|s| s.1).collect();
+    let sought: HashSet<(usize, u32)> = spans.iter().map(|s| (s.1, s.2)).collect();
+    let mut places: HashMap<(usize, u32), Vec<usize>> = HashMap::new();
+    for length in lengths.into_iter().filter(|l| *l <= windows.len()) {
+        for at in 0..=windows.len() - length {
+            let key = (length, windows.hash(at, length));
+            if sought.contains(&key) {
+                places.entry(key).or_default().push(at);
+            }
+        }
+    }
+    // patience: the tail of the best run of each length; places of one span from the last to the first
+    let (mut tails, mut steps): (Vec<usize>, Vec<(usize, usize, Option<usize>)>) = (Vec::new(), Vec::new());
+    for (span, (_, length, hash)) in spans.iter().enumerate() {
+        for &at in places.get(&(*length, *hash)).into_iter().flatten().rev() {
+            let run = tails.partition_point(|&step: &usize| steps[step].1 < at);
+            steps.push((span, at, run.checked_sub(1).map(|r| tails[r])));
+            if run == tails.len() { tails.push(steps.len() - 1) } else { tails[run] = steps.len() - 1 }
+        }
+    }
+    let mut run = Vec::new();
+    let mut step = tails.last().copied();
+    while let Some((span, at, before)) = step.map(|s| steps[s]) {
+        run.push((span, at));
+        step = before;
+    }
+    run.reverse();
+    run
+}
+
+/// As many words as a report shows.
+fn shown(words: &[&str]) -> String {
+    let more = if words.len() > SHOWN { " …" } else { "" };
+    words[..words.len().min(SHOWN)].join(" ") + more
+}
