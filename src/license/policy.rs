@@ -73,8 +73,7 @@ struct FactWord {
     /// For people, and for the test that compares them with the code's words.
     #[serde(rename = "values")]
     _values: Vec<String>,
-    #[serde(rename = "meaning")]
-    _meaning: String,
+    meaning: String,
 }
 
 /// A kind of duty.
@@ -205,6 +204,20 @@ impl Policies {
     /// Never on a duty of a loaded record: loading refuses unknown kinds.
     pub fn duty(&self, kind: &str) -> &ObligationWord {
         self.vocabulary.obligation(kind).expect("loading refuses unknown kinds of duty")
+    }
+
+    /// What a fact or a kind of duty means, by the vocabulary.
+    pub fn meaning(&self, term: &str) -> Option<&str> {
+        let fact = self.vocabulary.facts.iter().find(|f| f.name == term).map(|f| f.meaning.as_str());
+        fact.or_else(|| self.vocabulary.obligation(term).map(|o| o.meaning.as_str()))
+    }
+
+    /// Every fact and kind of duty of the vocabulary.
+    pub fn terms(&self) -> impl Iterator<Item = &str> {
+        let facts = self.vocabulary.facts.iter().map(|f| f.name.as_str());
+        facts
+            .chain(["field-of-use", "governing-law"])
+            .chain(self.vocabulary.obligations.iter().map(|o| o.kind.as_str()))
     }
 
     /// Refuses a restricted field that the vocabulary lacks.

@@ -208,6 +208,11 @@ impl Report {
         &self.digests
     }
 
+    /// The day of the judgement.
+    pub fn judged(&self) -> jiff::civil::Date {
+        self.judged
+    }
+
     /// The last day of a clearance made from this report.
     pub fn expires(&self) -> jiff::civil::Date {
         self.expires
