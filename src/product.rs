@@ -366,7 +366,8 @@ impl Product {
                 "neither [train] nor [derivative] stands here",
                 "add [train]; an empty one has good defaults",
             )),
-            (Some(_), None) if self.data.is_empty() => {
+            (Some(train), None) if self.data.is_empty() => {
+                train.check(path)?;
                 Err(refuse(path, "[train] has nothing to learn from", "add a [[data]] table"))
             }
             (Some(train), None) => train.check(path),
