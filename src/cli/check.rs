@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::report::{self, Judged, Places};
-use super::say::Say;
+use super::say::{Say, visible};
 use sealwright::base::Base;
 use sealwright::data::nearest;
 use sealwright::error::{Code, Error, Result};
@@ -58,6 +58,12 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     };
     let judged = bases.iter().map(judge).collect::<Result<Vec<_>>>()?;
     show(args, &product, &judged, say)?;
+    let today = judged.first().map(|j| j.report.judged());
+    let unused = today.map(|today| args.preflight.policies().map(|p| p.unused(today))).transpose()?;
+    unused
+        .iter()
+        .flatten()
+        .for_each(|line| say.note(format!("note: a line of the policy is not used: {}", visible(line))));
     Ok(answer(judged.iter().map(|j| j.report.verdict()).max().unwrap_or(Verdict::Allow)))
 }
 

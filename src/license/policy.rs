@@ -1,9 +1,10 @@
-//! The policies folder: facts, vocabulary, open spans, lineage, and an organisation's decisions with the line that
-//! each stands on. A word that the vocabulary lacks is refused.
+//! The policies folder: facts, vocabulary, open spans, lineage, and an organisation's decisions. A word that the
+//! vocabulary lacks is refused.
 
 use super::facts::{Record, Role};
-use super::finding::{FindingCode, Severity};
+use super::finding::FindingCode;
 use super::lineage::Lineage;
+use super::org::{Decision, ORG, Org};
 use super::spans::{OpenSpan, SpansFile};
 use crate::data::{self, Folder, nearest};
 use crate::digest::Sha256;
@@ -11,10 +12,6 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use toml::Spanned;
-
-/// The organisation's decisions in a policies folder.
-const ORG: &str = "org/default.toml";
 
 /// Everything that a check is judged by.
 pub struct Policies {
@@ -23,34 +20,9 @@ pub struct Policies {
     lineage: Lineage,
     pub(super) spans: Vec<OpenSpan>,
     pub(super) known: BTreeMap<Sha256, Vec<(String, Role)>>,
-    decisions: BTreeMap<FindingCode, Decision>,
-    forbidden_fields: BTreeSet<String>,
-    clearance_days: u32,
+    org: Org,
     facts_digest: Sha256,
     policy_digest: Sha256,
-}
-
-/// What the organisation decided on a kind of finding.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// How bad it is.
-    pub severity: Severity,
-    /// File and line.
-    pub place: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Org {
-    clearance_days: u32,
-    fields: Fields,
-    severity: BTreeMap<String, Spanned<Severity>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    forbidden: Vec<String>,
 }
 
 /// `vocabulary.toml`: the closed list of words, and what they mean.
@@ -149,22 +121,19 @@ impl Policies {
                 return Err(Error::input(Path::new("policies"), format!("no record of the licence {id}")));
             }
         }
-        let (org, decisions) = decisions(files)?;
+        let org = Org::read(files)?;
         let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"];
         let facts: BTreeMap<_, _> = facts.into_iter().flat_map(|prefix| files.under(prefix)).collect();
-        let forbidden_fields: BTreeSet<String> = org.fields.forbidden.into_iter().collect();
-        vocabulary.check_fields(Path::new(ORG), forbidden_fields.iter())?;
+        vocabulary.check_fields(Path::new(ORG), org.forbidden_fields())?;
         Ok(Self {
             records,
             vocabulary,
             lineage,
             spans: spans.open,
             known,
-            decisions,
-            forbidden_fields,
-            clearance_days: org.clearance_days,
+            org,
             facts_digest: Sha256::of_json(&facts),
-            policy_digest: Sha256::of_json(&files.under(ORG).collect::<BTreeMap<_, _>>()),
+            policy_digest: Sha256::of_json(&files.under("org/").collect::<BTreeMap<_, _>>()),
         })
     }
 
@@ -183,19 +152,30 @@ impl Policies {
         &self.lineage
     }
 
-    /// What the organisation decided on this kind of finding.
-    pub fn decision(&self, code: FindingCode) -> &Decision {
-        &self.decisions[&code]
+    /// What the organisation's decision on this kind of finding is today.
+    pub fn decision(&self, code: FindingCode, today: jiff::civil::Date) -> &Decision {
+        self.org.decision(code, today)
+    }
+
+    /// The next day on which a decision ends.
+    pub fn decisions_end(&self, today: jiff::civil::Date) -> Option<jiff::civil::Date> {
+        self.org.end(today)
     }
 
     /// Does the organisation take a product that touches this restricted field as forbidden?
     pub fn forbids_field(&self, field: &str) -> bool {
-        self.forbidden_fields.contains(field)
+        self.org.forbidden_fields().any(|f| f == field)
     }
 
     /// How long a clearance holds.
     pub fn clearance_days(&self) -> u32 {
-        self.clearance_days
+        self.org.clearance_days()
+    }
+
+    /// Lines of the organisation's files that decide nothing today, and why.
+    pub fn unused(&self, today: jiff::civil::Date) -> Vec<String> {
+        let restricted: BTreeSet<&str> = self.records().flat_map(|r| &r.field_of_use).map(String::as_str).collect();
+        self.org.unused(&restricted, today)
     }
 
     /// What a kind of duty asks, and who meets it.
@@ -233,32 +213,6 @@ impl Policies {
     /// Digest of the organisation's decisions.
     pub fn policy_digest(&self) -> Sha256 {
         self.policy_digest
-    }
-}
-
-/// The organisation's file: every kind of finding must be decided, none milder than the code's floor.
-fn decisions(files: &Folder) -> Result<(Org, BTreeMap<FindingCode, Decision>)> {
-    let org: Org = files.parse(ORG)?;
-    let text = files.under(ORG).next().map_or("", |(_, text)| text);
-    let mut decisions = BTreeMap::new();
-    for (name, severity) in &org.severity {
-        let line = text[..severity.span().start.min(text.len())].matches('\n').count() + 1;
-        let place = format!("{ORG}:{line}");
-        let refuse = |message: String| Error::input(Path::new(&place), message);
-        let code: FindingCode = name.parse().map_err(|message: String| {
-            let hint = nearest(name, FindingCode::ALL.iter().map(|c| c.name()));
-            refuse(message)
-                .with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
-        })?;
-        if *severity.get_ref() < code.floor() {
-            return Err(refuse(format!("{name} may not be milder than its floor"))
-                .with_hint("a person's ruling lifts one finding; a policy cannot lift them all"));
-        }
-        decisions.insert(code, Decision { severity: *severity.get_ref(), place });
-    }
-    match FindingCode::ALL.iter().find(|c| !decisions.contains_key(c)) {
-        Some(missing) => Err(Error::input(Path::new(ORG), format!("[severity] does not decide on {}", missing.name()))),
-        None => Ok((org, decisions)),
     }
 }
 

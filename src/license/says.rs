@@ -40,7 +40,7 @@ pub(super) fn says(record: &Record, term: &str) -> Vec<Said> {
             let left_out = |t: &Territory| format!("leaves out {}", t.excluded.join(", "));
             record.territories.iter().map(|t| said(left_out(t), &t.clause)).collect()
         }
-        "question" => record.questions.iter().map(|q| said(q.text.clone(), &q.bears_on.join(", "))).collect(),
+        "question" => [asked(record, Open::Review), asked(record, Open::Note)].concat(),
         "obligations" => record.obligations.iter().map(|d| said(d.kind.clone(), &d.clause)).collect(),
         kind if value(record, kind).is_none() => record.duties(kind).map(|d| said(duty(d), &d.clause)).collect(),
         fact => value(record, fact).map(|value| said(value, record.clause(fact))).into_iter().collect(),

@@ -75,7 +75,7 @@ pub fn why(asked: &str, report: &Report, policies: &Policies) -> Result<Why> {
     let traces: Vec<Trace> = report.licenses().iter().map(|l| trace(&term, l, &findings, report, policies)).collect();
     let traced = |f: &&&Finding| traces.iter().any(|t| t.findings.contains(f));
     let possible = FindingCode::ALL.iter().filter(|c| c.term() == term).map(|code| {
-        let decision = policies.decision(*code);
+        let decision = policies.decision(*code, report.judged());
         Possible { code: *code, severity: decision.severity, policy: decision.place.clone() }
     });
     Ok(Why {

@@ -6,6 +6,7 @@ mod commands;
 mod house;
 mod license;
 mod pack;
+mod policies;
 mod reports;
 
 #[cfg(feature = "ml")]

@@ -1,5 +1,6 @@
 //! What all forms of the report share: the order of findings and duties, and the words over them.
 
+use super::super::say::visible;
 use sealwright::license::{DoneBy, Finding, How, Listed, Obligation, Report, Severity};
 use std::path::PathBuf;
 
@@ -59,4 +60,12 @@ pub fn how(listed: &Listed) -> String {
 pub fn clause(finding: &Finding) -> Option<String> {
     let license = finding.license.as_ref()?;
     Some(finding.clause.as_ref().map_or(license.clone(), |clause| format!("{license}, clause {clause}")))
+}
+
+/// The line that decided, with its reason where it gives one.
+pub fn policy(finding: &Finding) -> String {
+    finding
+        .policy_reason
+        .as_ref()
+        .map_or(finding.policy.clone(), |why| format!("{} ({})", finding.policy, visible(why)))
 }

@@ -94,7 +94,7 @@ fn finding(finding: &Finding) -> String {
         code(finding.code.name()),
         coded(&finding.message),
         code(&finding.subject),
-        code(&finding.policy),
+        code(&common::policy(finding)),
     )
 }
 

@@ -32,7 +32,7 @@ fn finding(out: &mut String, finding: &Finding) {
     let _ = writeln!(out, "  {}: {}", finding.code.name(), visible(&finding.message));
     let clause = common::clause(finding).map_or(String::new(), |clause| clause + "; ");
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(", for {c} only"));
-    let _ = writeln!(out, "      {clause}decided by {}{customer}", finding.policy);
+    let _ = writeln!(out, "      {clause}decided by {}{customer}", common::policy(finding));
     match &finding.ruled {
         Some(ruled) => {
             let _ = writeln!(out, "      lifted by a ruling of {} on {}", visible(&ruled.by), ruled.on);

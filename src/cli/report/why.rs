@@ -62,7 +62,7 @@ fn finding(out: &mut String, finding: &Finding) {
         out,
         "  finding: {}, {severity} by {}{clause}{customer}{ruled}\n      {}",
         finding.code.name(),
-        finding.policy,
+        common::policy(finding),
         visible(&finding.message)
     );
 }
