@@ -1,16 +1,15 @@
 //! `sealwright check`: the pre-flight. The product file becomes the licence room's plain question, its report is shown.
 
 use super::Answer;
+use super::report::{self, Judged, Places};
 use super::say::{Say, visible};
 use sealwright::base::Base;
 use sealwright::data::nearest;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{
-    self, Customer, DataOrigin, DoneBy, Finding, Grant, GrantKind, Origin, Policies, Report, Severity, Ship, Subject,
-    Use, Verdict,
+    self, Customer, DataOrigin, Grant, GrantKind, Origin, Policies, Report, Ship, Subject, Use, Verdict,
 };
 use sealwright::product::{self, Product};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -20,9 +19,18 @@ pub struct Args {
     folder: PathBuf,
     #[command(flatten)]
     preflight: Preflight,
-    /// Judge these bases instead of the product's
+    /// Judge these bases instead of the product's; from the second on, say what changes beside the first
     #[arg(long, value_name = "DIR")]
     base: Vec<PathBuf>,
+    /// Report as SARIF 2.1.0 on stdout
+    #[arg(long, conflicts_with = "html")]
+    sarif: bool,
+    /// Report as one page of HTML on stdout, to be read or printed
+    #[arg(long)]
+    html: bool,
+    /// Show the path from evidence to verdict for one fact, kind of duty or code
+    #[arg(long, value_name = "TERM", conflicts_with_all = ["sarif", "html"])]
+    why: Option<String>,
 }
 
 /// What every command that judges can be told.
@@ -37,26 +45,58 @@ pub struct Preflight {
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    if say.is_json() && (args.sarif || args.html) {
+        return Err(Error::new(Code::Usage, "the report has one form at a time: --json, --sarif or --html")
+            .with_hint("run `sealwright check` once for each form"));
+    }
     let product = Product::read(&args.folder)?;
     let own = [product.resolve(&product.base.path)];
     let bases = if args.base.is_empty() { &own[..] } else { &args.base };
-    let mut worst = Verdict::Allow;
-    for folder in bases {
+    let judge = |folder: &PathBuf| {
         let report = args.preflight.judge(&product, &Base::open(folder)?)?;
-        if say.is_json() {
-            say.json(&report.to_json());
-        } else {
-            say.data(&text(&report));
-        }
-        worst = worst.max(report.verdict());
+        Ok(Judged { base: folder.clone(), report })
+    };
+    let judged = bases.iter().map(judge).collect::<Result<Vec<_>>>()?;
+    show(args, &product, &judged, say)?;
+    let today = judged.first().map(|j| j.report.judged());
+    let unused = today.map(|today| args.preflight.policies().map(|p| p.unused(today))).transpose()?;
+    unused
+        .iter()
+        .flatten()
+        .for_each(|line| say.note(format!("note: a line of the policy is not used: {}", visible(line))));
+    Ok(answer(judged.iter().map(|j| j.report.verdict()).max().unwrap_or(Verdict::Allow)))
+}
+
+/// The reports in the form that was asked for.
+fn show(args: &Args, product: &Product, judged: &[Judged], say: &Say) -> Result<()> {
+    if let Some(term) = &args.why {
+        return why(term, &args.preflight.policies()?, judged, say);
     }
-    Ok(answer(worst))
+    if args.sarif {
+        say.json(&report::log(judged, &Places::read(product)?));
+    } else if args.html {
+        say.data(&report::page(&product.product.title, judged));
+    } else if say.is_json() {
+        judged.iter().for_each(|j| say.json(&j.report.to_json()));
+    } else {
+        judged.iter().for_each(|j| say.data(&report::text(&j.report)));
+        say.data(&report::compared(judged));
+    }
+    Ok(())
+}
+
+fn why(term: &str, policies: &Policies, judged: &[Judged], say: &Say) -> Result<()> {
+    for base in judged {
+        let why = license::why(term, &base.report, policies)?;
+        if say.is_json() { say.json(&why) } else { say.data(&report::path(&why)) }
+    }
+    Ok(())
 }
 
 impl Preflight {
     /// What the licences say of the product's use of this base.
     pub fn judge(&self, product: &Product, base: &Base) -> Result<Report> {
-        let policies = Policies::load(self.policies.as_deref())?;
+        let policies = self.policies()?;
         if let Some(path) = self.ruling.as_ref().filter(|path| !path.is_file()) {
             return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display())));
         }
@@ -66,6 +106,11 @@ impl Preflight {
         let declared = declared(product)?;
         declared.check_words(&product.resolve(Path::new(product::FILE_NAME)), &policies)?;
         Ok(license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now()))
+    }
+
+    /// Facts and decisions.
+    pub fn policies(&self) -> Result<Policies> {
+        Policies::load(self.policies.as_deref())
     }
 
     /// The file that rulings stand in.
@@ -139,78 +184,4 @@ fn grant(grant: &product::Grant) -> Result<Grant> {
         }
     };
     Ok(Grant { license: grant.license.clone(), kind, date: grant.date, reference: grant.reference.clone() })
-}
-
-// ---- the report for people
-
-fn text(report: &Report) -> String {
-    let mut out = format!("verdict: {}\n", report.verdict().name());
-    for customer in report.customers() {
-        let _ = writeln!(out, "  for {}: {}", customer.name, customer.verdict.name());
-    }
-    out.push_str("\nlicences\n");
-    for listed in report.licenses() {
-        let how = serde_json::to_value(listed.how).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
-        let score = listed.score.map_or(String::new(), |s| format!(" {:.0} %", s * 100.0));
-        let _ = writeln!(out, "  {}  {how}{score}: {}", listed.id.as_deref().unwrap_or("unknown"), visible(&listed.of));
-    }
-    for severity in [Severity::Deny, Severity::Review, Severity::Note] {
-        let of: Vec<&Finding> = report.findings().iter().filter(|f| f.severity == severity).collect();
-        if !of.is_empty() {
-            out.push_str(match severity {
-                Severity::Deny => "\nforbidden\n",
-                Severity::Review => "\na person must look\n",
-                _ => "\ngood to know\n",
-            });
-            of.iter().for_each(|f| finding(&mut out, f));
-        }
-    }
-    obligations(&mut out, report);
-    for ruling in report.rulings() {
-        let _ = writeln!(out, "\nruling on {} ({}): {}", ruling.code.name(), visible(&ruling.subject), ruling.state);
-    }
-    let _ = writeln!(out, "\n{}", license::DISCLAIMER);
-    out
-}
-
-fn finding(out: &mut String, finding: &Finding) {
-    let _ = writeln!(out, "  {}: {}", finding.code.name(), visible(&finding.message));
-    let clause = match (&finding.license, &finding.clause) {
-        (Some(license), Some(clause)) => format!("{license}, clause {clause}; "),
-        (Some(license), None) => format!("{license}; "),
-        _ => String::new(),
-    };
-    let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(", for {c} only"));
-    let _ = writeln!(out, "      {clause}decided by {}{customer}", finding.policy);
-    match &finding.ruled {
-        Some(ruled) => {
-            let _ = writeln!(out, "      lifted by a ruling of {} on {}", visible(&ruled.by), ruled.on);
-        }
-        None if finding.severity > Severity::Note => {
-            let _ = writeln!(out, "      remedy: {}", visible(&finding.remedy));
-        }
-        None => {}
-    }
-}
-
-fn obligations(out: &mut String, report: &Report) {
-    for (done_by, title) in [
-        (DoneBy::Pack, "\nduties that `sealwright pack` does\n"),
-        (DoneBy::Check, "\nduties that the pre-flight checks\n"),
-        (DoneBy::Vendor, "\nduties that are yours\n"),
-    ] {
-        let of: Vec<_> = report.obligations().iter().filter(|o| o.done_by == done_by).collect();
-        if !of.is_empty() {
-            out.push_str(title);
-        }
-        for duty in of {
-            let _ = writeln!(out, "  {} ({}, clause {})\n      {}", duty.term, duty.license, duty.clause, duty.how);
-            if let Some(words) = &duty.words {
-                let _ = writeln!(out, "      words: {words}");
-            }
-            if let Some(unmet) = &duty.unmet {
-                let _ = writeln!(out, "      cannot be met yet: {unmet}");
-            }
-        }
-    }
 }

@@ -1,17 +1,25 @@
-//! `sealwright explain`: a page on a finding or an error.
+//! `sealwright explain`: a page on a finding or an error; for a finding, the clauses of every licence that can lead to it.
 
 use super::Answer;
 use super::say::Say;
 use sealwright::data::nearest;
 use sealwright::error::{Code, Error, Result};
+use sealwright::license::{self, Clauses, FindingCode, Policies, Said};
+use std::path::PathBuf;
 
 /// The pages, one section a code.
 const PAGES: &str = include_str!("../../docs/codes.md");
+
+/// A longer value is left out of the list.
+const MAX_VALUE: usize = 60;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A code, as reports and errors print it; without one, all of them are listed
     code: Option<String>,
+    /// Another folder of facts and decisions than the program's own
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
@@ -19,18 +27,43 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         pages().for_each(|(name, text)| say.data(&format!("{name:28}{}\n", first_line(text))));
         return Ok(Answer::Yes);
     };
-    match pages().find(|(name, _)| name == code) {
-        Some((name, text)) if say.is_json() => say.json(&serde_json::json!({"code": name, "page": text})),
-        Some((name, text)) => say.data(&format!("{name}\n\n{text}\n")),
-        None => {
-            let error = Error::new(Code::Usage, format!("no such code: {code}"));
-            return Err(match nearest(code, pages().map(|(name, _)| name)) {
-                Some(word) => error.with_hint(format!("did you mean `{word}`?")),
-                None => error.with_hint("`sealwright explain` lists them all"),
-            });
-        }
+    let Some(text) = page(code) else {
+        let error = Error::new(Code::Usage, format!("no such code: {code}"));
+        return Err(match nearest(code, pages().map(|(name, _)| name)) {
+            Some(word) => error.with_hint(format!("did you mean `{word}`?")),
+            None => error.with_hint("`sealwright explain` lists them all"),
+        });
+    };
+    let clauses = match code.parse::<FindingCode>() {
+        Ok(code) => license::clauses_behind(code, &Policies::load(args.policies.as_deref())?),
+        Err(_) => Vec::new(),
+    };
+    if say.is_json() {
+        say.json(&serde_json::json!({"code": code, "page": text, "clauses": clauses}));
+    } else {
+        say.data(&format!("{code}\n\n{text}\n{}", listed(&clauses)));
     }
     Ok(Answer::Yes)
+}
+
+/// A line a licence.
+fn listed(clauses: &[Clauses]) -> String {
+    if clauses.is_empty() {
+        return String::new();
+    }
+    let line = |c: &Clauses| format!("  {}: {}\n", c.license, c.says.iter().map(said).collect::<Vec<_>>().join("; "));
+    "\nLicences on record that can lead to it:\n".to_owned() + &clauses.iter().map(line).collect::<String>()
+}
+
+/// A word with its clause; of what is longer, the clause alone.
+fn said(said: &Said) -> String {
+    let clause = if said.clause == "silent" { "no clause".to_owned() } else { format!("clause {}", said.clause) };
+    if said.value.len() > MAX_VALUE { clause } else { format!("{} ({clause})", said.value) }
+}
+
+/// The page on a code.
+pub fn page(code: &str) -> Option<&'static str> {
+    pages().find(|(name, _)| *name == code).map(|(_, text)| text)
 }
 
 fn first_line(text: &str) -> &str {

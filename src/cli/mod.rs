@@ -11,6 +11,7 @@ mod inspect;
 mod keygen;
 mod open;
 mod pack;
+mod report;
 mod rule;
 mod stages;
 mod verify;

@@ -33,6 +33,9 @@ pub struct Finding {
     pub clause: Option<String>,
     /// The line of the policy that decided: `org/default.toml:12`.
     pub policy: String,
+    /// Why it decided so, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_reason: Option<String>,
     /// What was found.
     pub message: String,
     /// What to do.

@@ -84,7 +84,7 @@ impl<'p> Judge<'p> {
         message: String,
         remedy: &str,
     ) {
-        let decision = self.policies.decision(code);
+        let decision = self.policies.decision(code, self.today);
         self.findings.push(Finding {
             code,
             severity: decision.severity,
@@ -92,6 +92,7 @@ impl<'p> Judge<'p> {
             license: license.map(String::from),
             clause: clause.map(String::from),
             policy: decision.place.clone(),
+            policy_reason: decision.reason.clone(),
             message,
             remedy: remedy.to_owned(),
             subject: subject.to_owned(),

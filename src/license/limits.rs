@@ -109,7 +109,8 @@ fn state(judge: &Judge<'_>, limit: &Limit) -> Line {
     }
 }
 
-fn describe(limit: &Limit) -> String {
+/// The line in words.
+pub fn describe(limit: &Limit) -> String {
     let op = if limit.op == Op::Over { "more than" } else { "at least" };
     let kind = match limit.kind {
         LimitKind::MonthlyActiveUsers => "monthly active users",

@@ -1,9 +1,10 @@
-//! The policies folder: facts, vocabulary, open spans, lineage, and an organisation's decisions with the line that
-//! each stands on. A word that the vocabulary lacks is refused.
+//! The policies folder: facts, vocabulary, open spans, lineage, and an organisation's decisions. A word that the
+//! vocabulary lacks is refused.
 
 use super::facts::{Record, Role};
-use super::finding::{FindingCode, Severity};
+use super::finding::FindingCode;
 use super::lineage::Lineage;
+use super::org::{Decision, ORG, Org};
 use super::spans::{OpenSpan, SpansFile};
 use crate::data::{self, Folder, nearest};
 use crate::digest::Sha256;
@@ -11,10 +12,6 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use toml::Spanned;
-
-/// The organisation's decisions in a policies folder.
-const ORG: &str = "org/default.toml";
 
 /// Everything that a check is judged by.
 pub struct Policies {
@@ -23,34 +20,9 @@ pub struct Policies {
     lineage: Lineage,
     pub(super) spans: Vec<OpenSpan>,
     pub(super) known: BTreeMap<Sha256, Vec<(String, Role)>>,
-    decisions: BTreeMap<FindingCode, Decision>,
-    forbidden_fields: BTreeSet<String>,
-    clearance_days: u32,
+    org: Org,
     facts_digest: Sha256,
     policy_digest: Sha256,
-}
-
-/// What the organisation decided on a kind of finding.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// How bad it is.
-    pub severity: Severity,
-    /// File and line.
-    pub place: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Org {
-    clearance_days: u32,
-    fields: Fields,
-    severity: BTreeMap<String, Spanned<Severity>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    forbidden: Vec<String>,
 }
 
 /// `vocabulary.toml`: the closed list of words, and what they mean.
@@ -73,8 +45,7 @@ struct FactWord {
     /// For people, and for the test that compares them with the code's words.
     #[serde(rename = "values")]
     _values: Vec<String>,
-    #[serde(rename = "meaning")]
-    _meaning: String,
+    meaning: String,
 }
 
 /// A kind of duty.
@@ -150,22 +121,19 @@ impl Policies {
             }
         }
         let lineage = Lineage::read(files, |id| records.contains_key(id))?;
-        let (org, decisions) = decisions(files)?;
+        let org = Org::read(files)?;
         let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"];
         let facts: BTreeMap<_, _> = facts.into_iter().flat_map(|prefix| files.under(prefix)).collect();
-        let forbidden_fields: BTreeSet<String> = org.fields.forbidden.into_iter().collect();
-        vocabulary.check_fields(Path::new(ORG), forbidden_fields.iter())?;
+        vocabulary.check_fields(Path::new(ORG), org.forbidden_fields())?;
         Ok(Self {
             records,
             vocabulary,
             lineage,
             spans: spans.open,
             known,
-            decisions,
-            forbidden_fields,
-            clearance_days: org.clearance_days,
+            org,
             facts_digest: Sha256::of_json(&facts),
-            policy_digest: Sha256::of_json(&files.under(ORG).collect::<BTreeMap<_, _>>()),
+            policy_digest: Sha256::of_json(&files.under("org/").collect::<BTreeMap<_, _>>()),
         })
     }
 
@@ -184,19 +152,30 @@ impl Policies {
         &self.lineage
     }
 
-    /// What the organisation decided on this kind of finding.
-    pub fn decision(&self, code: FindingCode) -> &Decision {
-        &self.decisions[&code]
+    /// What the organisation's decision on this kind of finding is today.
+    pub fn decision(&self, code: FindingCode, today: jiff::civil::Date) -> &Decision {
+        self.org.decision(code, today)
+    }
+
+    /// The next day on which a decision ends.
+    pub fn decisions_end(&self, today: jiff::civil::Date) -> Option<jiff::civil::Date> {
+        self.org.end(today)
     }
 
     /// Does the organisation take a product that touches this restricted field as forbidden?
     pub fn forbids_field(&self, field: &str) -> bool {
-        self.forbidden_fields.contains(field)
+        self.org.forbidden_fields().any(|f| f == field)
     }
 
     /// How long a clearance holds.
     pub fn clearance_days(&self) -> u32 {
-        self.clearance_days
+        self.org.clearance_days()
+    }
+
+    /// Lines of the organisation's files that decide nothing today, and why.
+    pub fn unused(&self, today: jiff::civil::Date) -> Vec<String> {
+        let restricted: BTreeSet<&str> = self.records().flat_map(|r| &r.field_of_use).map(String::as_str).collect();
+        self.org.unused(&restricted, today)
     }
 
     /// What a kind of duty asks, and who meets it.
@@ -205,6 +184,20 @@ impl Policies {
     /// Never on a duty of a loaded record: loading refuses unknown kinds.
     pub fn duty(&self, kind: &str) -> &ObligationWord {
         self.vocabulary.obligation(kind).expect("loading refuses unknown kinds of duty")
+    }
+
+    /// What a fact or a kind of duty means, by the vocabulary.
+    pub fn meaning(&self, term: &str) -> Option<&str> {
+        let fact = self.vocabulary.facts.iter().find(|f| f.name == term).map(|f| f.meaning.as_str());
+        fact.or_else(|| self.vocabulary.obligation(term).map(|o| o.meaning.as_str()))
+    }
+
+    /// Every fact and kind of duty of the vocabulary.
+    pub fn terms(&self) -> impl Iterator<Item = &str> {
+        let facts = self.vocabulary.facts.iter().map(|f| f.name.as_str());
+        facts
+            .chain(["field-of-use", "governing-law"])
+            .chain(self.vocabulary.obligations.iter().map(|o| o.kind.as_str()))
     }
 
     /// Refuses a restricted field that the vocabulary lacks.
@@ -220,32 +213,6 @@ impl Policies {
     /// Digest of the organisation's decisions.
     pub fn policy_digest(&self) -> Sha256 {
         self.policy_digest
-    }
-}
-
-/// The organisation's file: every kind of finding must be decided, none milder than the code's floor.
-fn decisions(files: &Folder) -> Result<(Org, BTreeMap<FindingCode, Decision>)> {
-    let org: Org = files.parse(ORG)?;
-    let text = files.under(ORG).next().map_or("", |(_, text)| text);
-    let mut decisions = BTreeMap::new();
-    for (name, severity) in &org.severity {
-        let line = text[..severity.span().start.min(text.len())].matches('\n').count() + 1;
-        let place = format!("{ORG}:{line}");
-        let refuse = |message: String| Error::input(Path::new(&place), message);
-        let code: FindingCode = name.parse().map_err(|message: String| {
-            let hint = nearest(name, FindingCode::ALL.iter().map(|c| c.name()));
-            refuse(message)
-                .with_hint(hint.map_or("docs/codes.md lists them".into(), |w| format!("did you mean `{w}`?")))
-        })?;
-        if *severity.get_ref() < code.floor() {
-            return Err(refuse(format!("{name} may not be milder than its floor"))
-                .with_hint("a person's ruling lifts one finding; a policy cannot lift them all"));
-        }
-        decisions.insert(code, Decision { severity: *severity.get_ref(), place });
-    }
-    match FindingCode::ALL.iter().find(|c| !decisions.contains_key(c)) {
-        Some(missing) => Err(Error::input(Path::new(ORG), format!("[severity] does not decide on {}", missing.name()))),
-        None => Ok((org, decisions)),
     }
 }
 

@@ -6,6 +6,7 @@ use super::finding::FindingCode as F;
 use super::judge::{At, Judge, begins_with_word};
 use super::limits;
 use super::member::Member;
+use super::says::words;
 use super::subject::Subject;
 
 /// Judges one member of the chain; true: a line of users or revenue is crossed.
@@ -318,10 +319,4 @@ fn reservations(judge: &mut Judge<'_>, member: &Member<'_>) {
             "read the newest terms at each release",
         );
     }
-}
-
-/// Words of the vocabulary, as they stand in a record.
-fn words<T: serde::Serialize>(values: &[T]) -> String {
-    let word = |v: &T| serde_json::to_value(v).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
-    values.iter().map(word).collect::<Vec<_>>().join(", ")
 }

@@ -107,8 +107,9 @@ pub fn check(
     let mut findings = judge.findings;
     findings.dedup();
     let rulings_of_today = rulings.iter().filter_map(|r| r.until).filter(|until| *until >= today);
+    let ends = rulings_of_today.chain(policies.decisions_end(today));
     let last = today.saturating_add(jiff::Span::new().days(i64::from(policies.clearance_days())));
-    let expires = rulings_of_today.fold(last, jiff::civil::Date::min);
+    let expires = ends.fold(last, jiff::civil::Date::min);
     let rulings = ruling::apply(&mut findings, rulings, &digests, today);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let customer = |c: &Customer| CustomerVerdict { name: c.name.clone(), verdict: worst(&findings, Some(&c.name)) };
@@ -206,6 +207,11 @@ impl Report {
     /// Of what was judged.
     pub fn digests(&self) -> &Digests {
         &self.digests
+    }
+
+    /// The day of the judgement.
+    pub fn judged(&self) -> jiff::civil::Date {
+        self.judged
     }
 
     /// The last day of a clearance made from this report.

@@ -89,7 +89,7 @@ fn with_made_up_texts(id: &str) -> (Policies, String, String) {
 }
 
 /// The program's policies as a folder, each file as `change` makes it.
-fn copy_policies(from: &include_dir::Dir<'_>, to: &Path, change: &dyn Fn(&Path, &str) -> String) {
+pub fn copy_policies(from: &include_dir::Dir<'_>, to: &Path, change: &dyn Fn(&Path, &str) -> String) {
     for file in from.files() {
         let path = to.join(file.path());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

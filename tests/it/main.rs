@@ -6,6 +6,8 @@ mod commands;
 mod house;
 mod license;
 mod pack;
+mod policies;
+mod reports;
 
 #[cfg(feature = "ml")]
 mod engine;

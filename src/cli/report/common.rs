@@ -1,0 +1,71 @@
+//! What all forms of the report share: the order of findings and duties, and the words over them.
+
+use super::super::say::visible;
+use sealwright::license::{DoneBy, Finding, How, Listed, Obligation, Report, Severity};
+use std::path::PathBuf;
+
+/// A base and what was found on it.
+pub struct Judged {
+    /// As it was named.
+    pub base: PathBuf,
+    /// What the licences say.
+    pub report: Report,
+}
+
+/// The worst first; what the licence lays duties by stands with the duties.
+const FINDINGS: [(Severity, &str); 3] =
+    [(Severity::Deny, "forbidden"), (Severity::Review, "a person must look"), (Severity::Note, "good to know")];
+
+const DUTIES: [(DoneBy, &str); 3] = [
+    (DoneBy::Pack, "duties that `sealwright pack` does"),
+    (DoneBy::Check, "duties that the pre-flight checks"),
+    (DoneBy::Vendor, "duties that are yours"),
+];
+
+/// The findings under their titles; a title without findings is left out.
+pub fn findings(report: &Report) -> impl Iterator<Item = (&'static str, Vec<&Finding>)> {
+    let of = |severity| report.findings().iter().filter(|f| f.severity == severity).collect::<Vec<_>>();
+    FINDINGS.into_iter().map(move |(severity, title)| (title, of(severity))).filter(|(_, of)| !of.is_empty())
+}
+
+/// The duties under their titles; a title without duties is left out.
+pub fn duties(report: &Report) -> impl Iterator<Item = (&'static str, Vec<&Obligation>)> {
+    let of = |done_by| report.obligations().iter().filter(|o| o.done_by == done_by).collect::<Vec<_>>();
+    DUTIES.into_iter().map(move |(done_by, title)| (title, of(done_by))).filter(|(_, of)| !of.is_empty())
+}
+
+/// A severity as policies write it.
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Obligation => "obligation",
+        Severity::Review => "review",
+        Severity::Deny => "deny",
+    }
+}
+
+/// How a licence is known: `similar 93 %`.
+pub fn how(listed: &Listed) -> String {
+    let how = match listed.how {
+        How::Text => "text",
+        How::Similar => "similar",
+        How::Card => "card",
+        How::Lineage => "lineage",
+        How::Data => "data",
+    };
+    listed.score.map_or(how.to_owned(), |score| format!("{how} {:.0} %", score * 100.0))
+}
+
+/// Where the licence says it: `MIT, clause 1`.
+pub fn clause(finding: &Finding) -> Option<String> {
+    let license = finding.license.as_ref()?;
+    Some(finding.clause.as_ref().map_or(license.clone(), |clause| format!("{license}, clause {clause}")))
+}
+
+/// The line that decided, with its reason where it gives one.
+pub fn policy(finding: &Finding) -> String {
+    finding
+        .policy_reason
+        .as_ref()
+        .map_or(finding.policy.clone(), |why| format!("{} ({})", finding.policy, visible(why)))
+}

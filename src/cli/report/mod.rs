@@ -1,0 +1,17 @@
+//! The pre-flight's report in the forms that people and programs read: text, SARIF, HTML. JSON is the report itself.
+
+mod common;
+mod compare;
+mod html;
+mod places;
+mod sarif;
+mod text;
+mod why;
+
+pub use common::Judged;
+pub use compare::compared;
+pub use html::page;
+pub use places::Places;
+pub use sarif::log;
+pub use text::text;
+pub use why::path;
