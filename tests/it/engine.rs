@@ -305,6 +305,17 @@ fn generation_with_a_cache_equals_the_whole_forward() {
 }
 
 #[test]
+fn texts_longer_than_the_frequencies_reach_are_refused() {
+    let model = model("phi3-longrope");
+    assert_eq!(model.shape().longest, Some(48));
+    assert!(model.accepts(&batch(&[0, 48], 0)).is_ok());
+    let error = model.accepts(&batch(&[0, 3, 52], 0)).unwrap_err();
+    assert!(error.to_string().contains("49 tokens"), "{error}");
+    let generated = |new| generate(&model, None, &[1; 40], &mut Sampler::Greedy, new, &[], &mut |_| true);
+    assert!(generated(8).is_ok() && generated(9).is_err());
+}
+
+#[test]
 fn bad_input_is_refused_before_the_arithmetic() {
     let model = model("untied");
     let good = batch(&[0, 4], 0);
