@@ -35,7 +35,7 @@ pub(super) fn pairs(config: &Config, dim: usize, neighbours: bool) -> Result<Pai
         return Err(config.wrong(key, &format!("more than the whole head: {factor}")));
     }
     let rotated = (dim as f64 * factor) as usize;
-    if rotated % 2 != 0 || rotated == 0 {
+    if !rotated.is_multiple_of(2) || rotated == 0 {
         return Err(config.wrong("head_dim", &format!("{rotated} of {dim} dimensions turn: they don't make pairs")));
     }
     Ok(Pairs { dim, rotated, neighbours })
@@ -75,7 +75,7 @@ fn windows(config: &Config, layers: usize) -> Result<Vec<Option<usize>>> {
     }
     let full_every = config.count("sliding_window_pattern")?;
     let first = config.number("max_window_layers")?.unwrap_or(0.0) as usize;
-    let slides = |n: usize| full_every.map_or(n >= first, |every| (n + 1) % every != 0);
+    let slides = |n: usize| full_every.map_or(n >= first, |every| !(n + 1).is_multiple_of(every));
     Ok((0..layers).map(|n| window.filter(|_| slides(n))).collect())
 }
 
