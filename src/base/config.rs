@@ -1,8 +1,8 @@
 //! `config.json`, in the spelling of transformers 4 and of 5.
 
 use crate::data;
-use crate::error::{AtPath, Error, Result};
-use serde_json::Value;
+use crate::error::{AtPath, Code, Error, Result};
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// A model folder's config; values are looked up by name, errors name the file.
@@ -26,6 +26,17 @@ impl Config {
         let bytes = data::read_bytes(&path, MAX_BYTES)?;
         let value = serde_json::from_slice(&bytes).map_err(std::io::Error::from).at(&path)?;
         Ok(Self { path, value })
+    }
+
+    /// The same with values for keys that it lacks.
+    pub fn with_defaults<'a>(&self, defaults: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Self {
+        let mut config = self.clone();
+        if let Value::Object(map) = &mut config.value {
+            for (key, value) in defaults {
+                map.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        config
     }
 
     /// The whole of it.
@@ -85,21 +96,34 @@ impl Config {
     }
 
     /// RoPE's parameters: `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (4) as one object.
-    pub fn rope(&self) -> serde_json::Map<String, Value> {
-        if let Some(Value::Object(map)) = self.value.get("rope_parameters") {
-            return map.clone();
-        }
-        let mut map = match self.value.get("rope_scaling") {
-            Some(Value::Object(map)) => map.clone(),
-            _ => serde_json::Map::new(),
-        };
+    ///
+    /// Where layers with a window have their own (Gemma 3), those of the others.
+    pub fn rope(&self) -> Map<String, Value> {
+        let parameters = self.object("rope_parameters");
+        let of_full = parameters.and_then(|map| map.get("full_attention")?.as_object());
+        let mut map = of_full.or(parameters).or(self.object("rope_scaling")).cloned().unwrap_or_default();
         if let Some(kind) = map.remove("type") {
             map.entry("rope_type").or_insert(kind);
         }
-        if let Some(theta) = self.value.get("rope_theta") {
-            map.insert("rope_theta".into(), theta.clone());
+        for key in ["rope_theta", "partial_rotary_factor", "original_max_position_embeddings"] {
+            if let Some(value) = self.value.get(key).filter(|v| !v.is_null()) {
+                map.entry(key).or_insert_with(|| value.clone());
+            }
         }
         map
+    }
+
+    /// RoPE's parameters in layers with a window, where those have their own.
+    pub fn rope_of_windows(&self) -> Option<Map<String, Value>> {
+        let nested = self.object("rope_parameters").and_then(|map| map.get("sliding_attention")?.as_object());
+        nested.cloned().or_else(|| {
+            let theta = self.value.get("rope_local_base_freq").filter(|v| !v.is_null())?;
+            Some(Map::from_iter([("rope_theta".to_owned(), theta.clone())]))
+        })
+    }
+
+    fn object(&self, key: &str) -> Option<&Map<String, Value>> {
+        self.value.get(key)?.as_object()
     }
 
     /// Every token that ends a turn: `eos_token_id` here and in `generation_config.json`.
@@ -117,6 +141,12 @@ impl Config {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// An error that names a feature which the engine does not have.
+    pub fn unsupported(&self, key: &str, value: &str) -> Error {
+        let message = self.wrong(key, &format!("the engine does not have this: {value}")).to_string();
+        Error::new(Code::UnsupportedBase, message).with_hint("another base, or a release of sealwright that has it")
     }
 
     /// An error that names the file and the key.

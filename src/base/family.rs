@@ -4,10 +4,12 @@ use super::Config;
 use crate::data::{self, ADAPTERS, Folder};
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// One kind of base.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Family {
     /// As messages name it.
@@ -16,51 +18,151 @@ pub struct Family {
     pub model_types: Vec<String>,
     /// Values of `architectures` that the engine's causal language model covers.
     pub architectures: Vec<String>,
+    /// Keys of `config.json` that mean something in this family alone or in few; any other family refuses them.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// What `config.json` means where it does not have a key.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, Value>,
     /// How the network differs.
+    #[serde(default)]
     pub switches: Switches,
+    /// Which projections have biases.
+    #[serde(default)]
+    pub biases: Biases,
     /// What the checkpoint calls its tensors.
     pub weights: Weights,
     /// What it calls its linear projections.
     pub projections: Projections,
 }
 
-/// How a network differs from others: a closed list, each word with its golden test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// How a network differs from Llama's: a closed list, each word with its golden test. What is not said is as there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Switches {
     /// The normalisation before attention, feed-forward and head.
     pub norm: Norm,
+    /// What its weights mean.
+    pub gain: Gain,
+    /// The normalisation of queries and keys before they turn.
+    pub query_key_norm: QueryKeyNorm,
     /// The feed-forward block.
     pub feed_forward: FeedForward,
+    /// What attention and feed-forward start from.
+    pub residual: Residual,
     /// Which dimensions the rotary embedding pairs.
     pub rotary: Rotary,
+    /// What an embedding is multiplied by.
+    pub embedding: Embedding,
 }
 
 /// The normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
-    /// x / rms(x) · weight (Zhang and Sennrich 2019).
+    /// x / rms(x) · gain (Zhang and Sennrich 2019).
+    #[default]
     Rms,
+    /// (x − mean(x)) / deviation(x) · gain (Ba et al. 2016), without a bias.
+    Layer,
+}
+
+/// What a norm's weights mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gain {
+    /// They are the gain.
+    #[default]
+    Weight,
+    /// The gain is 1 more (Gemma).
+    OnePlusWeight,
+}
+
+/// The normalisation of queries and keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueryKeyNorm {
+    /// None.
+    #[default]
+    None,
+    /// RMSNorm of each head, with one gain for all heads of a kind (Qwen 3).
+    Heads,
+    /// RMSNorm of all query heads as one row, and of all key heads (OLMo 2).
+    Width,
 }
 
 /// The feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeedForward {
     /// down(silu(gate(x)) · up(x)) (Shazeer 2020, SwiGLU).
+    #[default]
     GatedSilu,
+    /// down(gelu(gate(x)) · up(x)), gelu in its approximation by tanh.
+    GatedGeluTanh,
+}
+
+/// What attention and feed-forward start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Residual {
+    /// Feed-forward from what attention gave.
+    #[default]
+    Sequential,
+    /// Both from the one normalised input of the block (Cohere).
+    Parallel,
 }
 
 /// Which dimensions the rotary embedding pairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rotary {
-    /// i with i + D/2.
+    /// i with i + R/2.
+    #[default]
     Halves,
+    /// 2i with 2i + 1.
+    Neighbours,
 }
 
-/// Tensor names; `{layer}` stands for the number of the layer.
+/// What an embedding is multiplied by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Embedding {
+    /// `embedding_multiplier`, which is 1 where the family does not read it.
+    #[default]
+    Plain,
+    /// √C (Gemma).
+    TimesRootWidth,
+}
+
+/// Which projections have biases; not said is never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub struct Biases {
+    pub qkv: Bias,
+    pub o: Bias,
+    pub gate_up: Bias,
+    pub down: Bias,
+}
+
+/// Whether a projection has a bias.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Bias {
+    /// In every base of the family, or in none.
+    Fixed(bool),
+    /// A switch in `config.json` says.
+    Key(String),
+}
+
+impl Default for Bias {
+    fn default() -> Self {
+        Self::Fixed(false)
+    }
+}
+
+/// Tensor names; `{layer}` stands for the number of the layer. A norm without a name is one that the family lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[allow(missing_docs)]
@@ -68,32 +170,34 @@ pub struct Weights {
     pub embedding: String,
     pub final_norm: String,
     pub head: String,
-    pub attention_norm: String,
-    pub feed_forward_norm: String,
+    pub attention_norm: Option<String>,
+    pub query_norm: Option<String>,
+    pub key_norm: Option<String>,
+    pub after_attention_norm: Option<String>,
+    pub feed_forward_norm: Option<String>,
+    pub after_feed_forward_norm: Option<String>,
 }
 
-/// Names of the linear projections, without `.weight`.
+/// Names of the linear projections, without `.weight`. One name where several are meant is one matrix for all.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub struct Projections {
-    pub q: String,
-    pub k: String,
-    pub v: String,
+    pub qkv: Vec<String>,
     pub o: String,
-    pub gate: String,
-    pub up: String,
+    pub gate_up: Vec<String>,
     pub down: String,
 }
 
 impl Projections {
     /// All of them, in the order of the network.
-    pub fn all(&self) -> [&str; 7] {
-        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down].map(String::as_str)
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let (o, down) = (std::iter::once(&self.o), std::iter::once(&self.down));
+        self.qkv.iter().chain(o).chain(&self.gate_up).chain(down).map(String::as_str)
     }
 
     /// What `train.targets` may name: the last part of each name.
-    pub fn targets(&self) -> [&str; 7] {
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.all().map(|name| name.rsplit('.').next().unwrap_or(name))
     }
 }
@@ -147,7 +251,7 @@ mod tests {
     #[test]
     fn a_config_finds_its_family() {
         let family = Family::of(&config(r#"{"model_type":"llama","architectures":["LlamaForCausalLM"]}"#)).unwrap();
-        assert_eq!(family.projections.targets()[0], "q_proj");
+        assert_eq!(family.projections.targets().next(), Some("q_proj"));
         assert_eq!(at_layer(&family.projections.down, 7), "model.layers.7.mlp.down_proj");
     }
 

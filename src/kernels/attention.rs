@@ -4,8 +4,10 @@
 //! the logarithm of each softmax's sum, so that the backward makes a strip's probabilities again (Dao et al. 2022).
 
 use super::lanes::{dot, map_sum, max};
+use super::tanh::{capped, capped_slope};
 use super::{Mat, MatMut, Threads, exp, matmul};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Queries that are worked on at once.
 const STRIP: usize = 32;
@@ -31,29 +33,48 @@ impl Heads {
         head / (self.query / self.kv)
     }
 
-    fn q<'a>(self, qkv: &'a [f32], rows: std::ops::Range<usize>, head: usize) -> Mat<'a> {
+    fn q<'a>(self, qkv: &'a [f32], rows: Range<usize>, head: usize) -> Mat<'a> {
         self.view(qkv, rows, head)
     }
 
-    fn k<'a>(self, qkv: &'a [f32], rows: std::ops::Range<usize>, head: usize) -> Mat<'a> {
+    fn k<'a>(self, qkv: &'a [f32], rows: Range<usize>, head: usize) -> Mat<'a> {
         self.view(qkv, rows, self.query + self.kv_of(head))
     }
 
-    fn v<'a>(self, qkv: &'a [f32], rows: std::ops::Range<usize>, head: usize) -> Mat<'a> {
+    fn v<'a>(self, qkv: &'a [f32], rows: Range<usize>, head: usize) -> Mat<'a> {
         self.view(qkv, rows, self.query + self.kv + self.kv_of(head))
     }
 
-    fn view<'a>(self, qkv: &'a [f32], rows: std::ops::Range<usize>, column: usize) -> Mat<'a> {
+    fn view<'a>(self, qkv: &'a [f32], rows: Range<usize>, column: usize) -> Mat<'a> {
         Mat::strided(&qkv[rows.start * self.stride() + column * self.dim..], rows.len(), self.dim, self.stride())
     }
+}
 
-    fn scale(self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
+/// How scores come about: `cap · tanh(scale · q·k / cap)` with a cap, `scale · q·k` without; −∞ outside the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// What q·k is multiplied by.
+    pub scale: f32,
+    /// No score is beyond ± this (Gemma 2).
+    pub cap: Option<f32>,
+    /// A position sees this many, itself the last of them; `None` sees its whole document.
+    pub window: Option<usize>,
+}
+
+impl Scores {
+    /// 1 / √D, uncapped, over the whole document (Vaswani et al. 2017).
+    pub fn plain(dim: usize) -> Self {
+        Self { scale: 1.0 / (dim as f32).sqrt(), cap: None, window: None }
+    }
+
+    /// The first position, from `begin` on, that position `at` sees.
+    fn first_seen(self, begin: usize, at: usize) -> usize {
+        self.window.map_or(begin, |window| begin.max((at + 1).saturating_sub(window)))
     }
 }
 
 /// out `[T, H·D]` and lse `[T, H]` from qkv `[T, (H + 2K)·D]`, document by document (`bounds` = `[0, …, T]`).
-pub fn attention(qkv: &[f32], heads: Heads, bounds: &[usize], out: &mut [f32], lse: &mut [f32]) {
+pub fn attention(qkv: &[f32], heads: Heads, scores: Scores, bounds: &[usize], out: &mut [f32], lse: &mut [f32]) {
     let width = heads.query * heads.dim;
     let (mut out, mut lse, mut strips) = (out, lse, Vec::new());
     for (begin, end) in documents(bounds) {
@@ -65,8 +86,8 @@ pub fn attention(qkv: &[f32], heads: Heads, bounds: &[usize], out: &mut [f32], l
             strips.push((begin, start..stop, o, l));
         }
     }
-    strips.into_par_iter().for_each_init(Vec::new, |scores, (begin, rows, out, lse)| {
-        let keys = begin..rows.end;
+    strips.into_par_iter().for_each_init(Vec::new, |buffer, (begin, rows, out, lse)| {
+        let keys = scores.first_seen(begin, rows.start)..rows.end;
         for head in 0..heads.query {
             let view = View {
                 q: heads.q(qkv, rows.clone(), head),
@@ -74,31 +95,34 @@ pub fn attention(qkv: &[f32], heads: Heads, bounds: &[usize], out: &mut [f32], l
                 v: heads.v(qkv, keys.clone(), head),
                 rows: rows.len(),
                 keys: keys.len(),
+                scores,
             };
-            view.forward(heads, head, scores, out, lse);
+            view.forward(heads, head, buffer, out, lse);
         }
     });
 }
 
 /// The same for new rows `qkv` `[N, (H + 2K)·D]` that follow a cache: `keys` and `values` `[P + N, K·D]` already hold
 /// theirs. Gives out `[N, H·D]`.
-pub fn attention_cached(qkv: &[f32], heads: Heads, keys: &[f32], values: &[f32], out: &mut [f32]) {
+pub fn attention_cached(qkv: &[f32], heads: Heads, scores: Scores, keys: &[f32], values: &[f32], out: &mut [f32]) {
     let (width, rows, stored) = (heads.query * heads.dim, qkv.len() / heads.stride(), heads.kv * heads.dim);
     let past = keys.len() / stored - rows;
-    out.par_chunks_mut(width * STRIP).enumerate().for_each_init(Vec::new, |scores, (n, out)| {
+    out.par_chunks_mut(width * STRIP).enumerate().for_each_init(Vec::new, |buffer, (n, out)| {
         let rows = n * STRIP..n * STRIP + out.len() / width;
-        let seen = past + rows.end;
+        let first = scores.first_seen(0, past + rows.start);
+        let seen = past + rows.end - first;
         let mut lse = vec![0.0; rows.len() * heads.query];
         for head in 0..heads.query {
-            let of = heads.kv_of(head) * heads.dim;
+            let of = first * stored + heads.kv_of(head) * heads.dim;
             let view = View {
                 q: heads.q(qkv, rows.clone(), head),
                 k: Mat::strided(&keys[of..], seen, heads.dim, stored),
                 v: Mat::strided(&values[of..], seen, heads.dim, stored),
                 rows: rows.len(),
                 keys: seen,
+                scores,
             };
-            view.forward(heads, head, scores, out, &mut lse);
+            view.forward(heads, head, buffer, out, &mut lse);
         }
     });
 }
@@ -114,24 +138,40 @@ struct View<'a> {
     v: Mat<'a>,
     rows: usize,
     keys: usize,
+    scores: Scores,
 }
 
 impl View<'_> {
     /// Keys that row `i` sees.
-    fn seen(&self, i: usize) -> usize {
-        self.keys - self.rows + i + 1
+    fn seen(&self, i: usize) -> Range<usize> {
+        let at = self.keys - self.rows + i;
+        self.scores.first_seen(0, at)..at + 1
     }
 
-    fn scores(&self, scale: f32, scores: &mut Vec<f32>) {
+    fn scores(&self, scores: &mut Vec<f32>) {
         scores.resize(self.rows * self.keys, 0.0);
-        matmul(MatMut::new(scores, self.rows, self.keys), false, scale, self.q, self.k.t(), Threads::One);
+        let out = MatMut::new(scores, self.rows, self.keys);
+        matmul(out, false, self.scores.scale, self.q, self.k.t(), Threads::One);
+        if let Some(cap) = self.scores.cap {
+            scores.iter_mut().for_each(|x| *x = capped(*x, cap));
+        }
+    }
+
+    /// From the gradient of a score back to that of q·k.
+    fn slope(&self, score: f32) -> f32 {
+        match self.scores.cap {
+            Some(cap) => self.scores.scale * capped_slope(score, cap),
+            None => self.scores.scale,
+        }
     }
 
     fn forward(&self, heads: Heads, head: usize, scores: &mut Vec<f32>, out: &mut [f32], lse: &mut [f32]) {
         let width = heads.query * heads.dim;
-        self.scores(heads.scale(), scores);
+        self.scores(scores);
         for (i, row) in scores.chunks_mut(self.keys).enumerate() {
-            let (seen, hidden) = row.split_at_mut(self.seen(i));
+            let at = self.seen(i);
+            row[..at.start].fill(0.0);
+            let (seen, hidden) = row[at.start..].split_at_mut(at.len());
             let top = max(seen);
             let sum = map_sum(seen, |x| exp(x - top));
             seen.iter_mut().for_each(|x| *x /= sum);
@@ -164,6 +204,7 @@ impl AttentionGrad {
 pub fn attention_backward(
     qkv: &[f32],
     heads: Heads,
+    scores: Scores,
     bounds: &[usize],
     out: &[f32],
     lse: &[f32],
@@ -175,7 +216,7 @@ pub fn attention_backward(
     for buffer in [&mut scratch.q, &mut scratch.k, &mut scratch.v] {
         buffer.resize(tokens * heads.query * heads.dim, 0.0);
     }
-    let saved = Saved { qkv, heads, out, lse, dout };
+    let saved = Saved { qkv, heads, scores, out, lse, dout };
     tasks(scratch, heads, bounds, tokens).into_par_iter().for_each_init(Default::default, |buffers, task| {
         saved.backward(task, buffers);
     });
@@ -213,6 +254,7 @@ fn tasks<'a>(scratch: &'a mut AttentionGrad, heads: Heads, bounds: &[usize], tok
 struct Saved<'a> {
     qkv: &'a [f32],
     heads: Heads,
+    scores: Scores,
     out: &'a [f32],
     lse: &'a [f32],
     dout: &'a [f32],
@@ -226,29 +268,31 @@ impl Saved<'_> {
         task.v.fill(0.0);
         for first in (0..length).step_by(STRIP) {
             let rows = task.begin + first..task.begin + (first + STRIP).min(length);
-            let keys = task.begin..rows.end;
+            let keys = self.scores.first_seen(task.begin, rows.start)..rows.end;
             let (n, seen) = (rows.len(), keys.len());
+            let known = (keys.start - task.begin) * dim..(keys.end - task.begin) * dim;
             let view = View {
                 q: heads.q(self.qkv, rows.clone(), head),
                 k: heads.k(self.qkv, keys.clone(), head),
                 v: heads.v(self.qkv, keys, head),
                 rows: n,
                 keys: seen,
+                scores: self.scores,
             };
             let dout = Mat::strided(&self.dout[rows.start * width + head * dim..], n, dim, width);
-            view.scores(heads.scale(), p);
+            view.scores(p);
             dp.resize(n * seen, 0.0);
             matmul(MatMut::new(dp, n, seen), false, 1.0, dout, view.v.t(), Threads::One);
             self.probabilities_and_scores(&view, rows.start, head, p, dp);
             let (p, ds) = (Mat::new(p, n, seen), Mat::new(dp, n, seen));
             let rows = |g, n| MatMut::new(g, n, dim);
-            matmul(rows(&mut task.v[..seen * dim], seen), true, 1.0, p.t(), dout, Threads::One);
-            matmul(rows(&mut task.k[..seen * dim], seen), true, 1.0, ds.t(), view.q, Threads::One);
+            matmul(rows(&mut task.v[known.clone()], seen), true, 1.0, p.t(), dout, Threads::One);
+            matmul(rows(&mut task.k[known], seen), true, 1.0, ds.t(), view.q, Threads::One);
             matmul(rows(&mut task.q[first * dim..][..n * dim], n), false, 1.0, ds, view.k, Threads::One);
         }
     }
 
-    /// Turns scores into probabilities, and their gradient into the scores' gradient: p · (dp − Σ dout·out) / √D.
+    /// Turns scores into probabilities, and their gradient into the scores' gradient: p · (dp − Σ dout·out) · slope.
     fn probabilities_and_scores(&self, view: &View<'_>, start: usize, head: usize, p: &mut [f32], dp: &mut [f32]) {
         let (heads, dim) = (self.heads, self.heads.dim);
         let at = |row: usize| (row * heads.query + head) * dim;
@@ -256,12 +300,15 @@ impl Saved<'_> {
             let (row, seen) = (start + i, view.seen(i));
             let lse = self.lse[row * heads.query + head];
             let pull = dot(&self.dout[at(row)..][..dim], &self.out[at(row)..][..dim]);
-            for (p, dp) in p[..seen].iter_mut().zip(&mut dp[..seen]) {
+            for (p, dp) in p[seen.clone()].iter_mut().zip(&mut dp[seen.clone()]) {
+                let slope = view.slope(*p);
                 *p = exp(*p - lse);
-                *dp = *p * (*dp - pull) * heads.scale();
+                *dp = *p * (*dp - pull) * slope;
             }
-            p[seen..].fill(0.0);
-            dp[seen..].fill(0.0);
+            for row in [p, dp] {
+                row[..seen.start].fill(0.0);
+                row[seen.end..].fill(0.0);
+            }
         }
     }
 }
@@ -299,31 +346,43 @@ mod tests {
         (Heads { query: 2, kv: 2, dim: 8 }, &[0, 32, 97]),
     ];
 
-    fn forward(qkv: &[f32], heads: Heads, bounds: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    /// Every shape with plain scores, with a window, with a cap, and with both.
+    fn cases() -> impl Iterator<Item = (Heads, &'static [usize], Scores)> {
+        SHAPES.into_iter().flat_map(|(heads, bounds)| {
+            let plain = Scores::plain(heads.dim);
+            let windows = [1, 5, 40].map(|n| Scores { window: Some(n), ..plain });
+            let capped = Scores { scale: 0.7, cap: Some(1.5), window: None };
+            let all = [plain, capped, Scores { window: Some(7), ..capped }];
+            all.into_iter().chain(windows).map(move |scores| (heads, bounds, scores))
+        })
+    }
+
+    fn forward(qkv: &[f32], heads: Heads, scores: Scores, bounds: &[usize]) -> (Vec<f32>, Vec<f32>) {
         let tokens = bounds[bounds.len() - 1];
         let (mut out, mut lse) = (vec![0.0; tokens * heads.query * heads.dim], vec![0.0; tokens * heads.query]);
-        attention(qkv, heads, bounds, &mut out, &mut lse);
+        attention(qkv, heads, scores, bounds, &mut out, &mut lse);
         (out, lse)
     }
 
     #[test]
     fn forward_equals_the_truth() {
-        for (heads, bounds) in SHAPES {
+        for (heads, bounds, scores) in cases() {
             let qkv = numbers(bounds[bounds.len() - 1] * heads.stride(), 1);
-            close_all(&forward(&qkv, heads, bounds).0, &reference::attention(&wide(&qkv), heads, bounds), 1e-5);
+            let truth = reference::attention(&wide(&qkv), heads, scores, bounds);
+            close_all(&forward(&qkv, heads, scores, bounds).0, &truth, 1e-5);
         }
     }
 
     #[test]
     fn backward_equals_finite_differences() {
-        for (heads, bounds) in SHAPES {
+        for (heads, bounds, scores) in cases() {
             let tokens = bounds[bounds.len() - 1];
             let (qkv, seed) = (numbers(tokens * heads.stride(), 2), numbers(tokens * heads.query * heads.dim, 3));
-            let (out, lse) = forward(&qkv, heads, bounds);
+            let (out, lse) = forward(&qkv, heads, scores, bounds);
             let mut dqkv = vec![f32::NAN; qkv.len()];
             let mut scratch = AttentionGrad::default();
-            attention_backward(&qkv, heads, bounds, &out, &lse, &seed, &mut scratch, &mut dqkv);
-            check_gradient(&qkv, &dqkv, 2e-5, |x| weigh(&reference::attention(x, heads, bounds), &seed));
+            attention_backward(&qkv, heads, scores, bounds, &out, &lse, &seed, &mut scratch, &mut dqkv);
+            check_gradient(&qkv, &dqkv, 2e-5, |x| weigh(&reference::attention(x, heads, scores, bounds), &seed));
         }
     }
 
@@ -331,13 +390,16 @@ mod tests {
     fn a_cache_gives_what_the_whole_gives() {
         let (heads, tokens, past) = (Heads { query: 4, kv: 2, dim: 6 }, 50, 11);
         let qkv = numbers(tokens * heads.stride(), 4);
-        let (out, _) = forward(&qkv, heads, &[0, tokens]);
         let (q, kv) = (heads.query * heads.dim, heads.kv * heads.dim);
         let column = |from: usize| -> Vec<f32> {
             qkv.chunks(heads.stride()).flat_map(|row| row[from..from + kv].to_vec()).collect()
         };
-        let mut late = vec![0.0; (tokens - past) * q];
-        attention_cached(&qkv[past * heads.stride()..], heads, &column(q), &column(q + kv), &mut late);
-        close_all(&late, &wide(&out[past * q..]), 1e-6);
+        for window in [None, Some(4), Some(30)] {
+            let scores = Scores { window, ..Scores::plain(heads.dim) };
+            let (out, _) = forward(&qkv, heads, scores, &[0, tokens]);
+            let mut late = vec![0.0; (tokens - past) * q];
+            attention_cached(&qkv[past * heads.stride()..], heads, scores, &column(q), &column(q + kv), &mut late);
+            close_all(&late, &wide(&out[past * q..]), 1e-6);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The head and the cross entropy in one: logits exist for a few rows at a time, and their gradient in their place.
 
 use super::lanes::{map_sum, max};
+use super::tanh::{capped, capped_slope};
 use super::{Mat, MatMut, Threads, exp, matmul};
 use rayon::prelude::*;
 
@@ -21,7 +22,16 @@ impl CrossEntropy {
     }
 }
 
+/// Logits z `[N, V]` that go no further than ± `cap`: cap · tanh(z / cap).
+pub fn cap_logits(logits: &mut [f32], cap: Option<f32>) {
+    if let Some(cap) = cap {
+        logits.par_chunks_mut(1 << 12).for_each(|part| part.iter_mut().for_each(|z| *z = capped(*z, cap)));
+    }
+}
+
 /// Σ −ln `softmax(x · headᵀ)[target]` over the rows of x `[N, C]` and head `[V, C]`; `dx` `[N, C]` gets its gradient.
+///
+/// With a `cap`, the softmax is that of [`cap_logits`].
 ///
 /// # Panics
 /// When a target is not below V or a buffer is too short.
@@ -29,6 +39,7 @@ pub fn linear_cross_entropy(
     x: &[f32],
     head: &[f32],
     vocab: usize,
+    cap: Option<f32>,
     targets: &[u32],
     dx: Option<&mut [f32]>,
     scratch: &mut CrossEntropy,
@@ -44,8 +55,8 @@ pub fn linear_cross_entropy(
         let logits = &mut scratch.logits[..rows * vocab];
         matmul(MatMut::new(logits, rows, vocab), false, 1.0, Mat::new(x, rows, width), head.t(), Threads::All);
         let by_row = targets.par_iter().zip(&mut scratch.losses[..rows]);
-        logits.par_chunks_mut(vocab).zip(by_row).for_each(|(row, (target, loss))| {
-            *loss = row_loss(row, *target as usize, dx.is_some());
+        logits.par_chunks_mut(vocab).zip(by_row).for_each_init(Vec::new, |slopes, (row, (target, loss))| {
+            *loss = row_loss(row, cap, *target as usize, dx.is_some(), slopes);
         });
         total += scratch.losses[..rows].iter().sum::<f64>();
         if let Some(dx) = dx.as_mut().and_then(Iterator::next) {
@@ -56,7 +67,12 @@ pub fn linear_cross_entropy(
 }
 
 /// The loss of one row of logits, which become softmax − onehot where `gradient` is wanted.
-fn row_loss(row: &mut [f32], target: usize, gradient: bool) -> f64 {
+fn row_loss(row: &mut [f32], cap: Option<f32>, target: usize, gradient: bool, slopes: &mut Vec<f32>) -> f64 {
+    if let Some(cap) = cap {
+        row.iter_mut().for_each(|z| *z = capped(*z, cap));
+        slopes.clear();
+        slopes.extend(row.iter().map(|z| capped_slope(*z, cap)));
+    }
     let top = max(row);
     let wanted = row[target];
     let sum = map_sum(row, |x| exp(x - top));
@@ -64,6 +80,9 @@ fn row_loss(row: &mut [f32], target: usize, gradient: bool) -> f64 {
         let share = 1.0 / sum;
         row.iter_mut().for_each(|x| *x *= share);
         row[target] -= 1.0;
+        if cap.is_some() {
+            row.iter_mut().zip(slopes).for_each(|(x, slope)| *x *= *slope);
+        }
     }
     f64::from(sum).ln() + f64::from(top) - f64::from(wanted)
 }
@@ -75,22 +94,24 @@ mod tests {
 
     #[test]
     fn equals_the_truth_and_finite_differences() {
-        for (rows, width, vocab) in [(1, 1, 2), (3, 7, 31), (ROWS + 5, 4, 19)] {
-            let (x, head) = (numbers(rows * width, 1), numbers(vocab * width, 2));
-            let targets: Vec<u32> = (0..rows).map(|i| (i * 7 % vocab) as u32).collect();
-            let truth = |x: &[f64]| reference::cross_entropy(x, &head, vocab, &targets);
-            let (mut dx, mut scratch) = (vec![0.0; rows * width], CrossEntropy::default());
-            let loss = linear_cross_entropy(&x, &head, vocab, &targets, Some(&mut dx), &mut scratch);
-            close(loss as f32, truth(&reference::wide(&x)), 1e-5);
-            assert_eq!(loss, linear_cross_entropy(&x, &head, vocab, &targets, None, &mut scratch));
-            check_gradient(&x, &dx, 2e-5, truth);
+        for cap in [None, Some(0.8)] {
+            for (rows, width, vocab) in [(1, 1, 2), (3, 7, 31), (ROWS + 5, 4, 19)] {
+                let (x, head) = (numbers(rows * width, 1), numbers(vocab * width, 2));
+                let targets: Vec<u32> = (0..rows).map(|i| (i * 7 % vocab) as u32).collect();
+                let truth = |x: &[f64]| reference::cross_entropy(x, &head, vocab, cap, &targets);
+                let (mut dx, mut scratch) = (vec![0.0; rows * width], CrossEntropy::default());
+                let loss = linear_cross_entropy(&x, &head, vocab, cap, &targets, Some(&mut dx), &mut scratch);
+                close(loss as f32, truth(&reference::wide(&x)), 1e-5);
+                assert_eq!(loss, linear_cross_entropy(&x, &head, vocab, cap, &targets, None, &mut scratch));
+                check_gradient(&x, &dx, 2e-5, truth);
+            }
         }
     }
 
     #[test]
     fn far_apart_logits_stay_finite() {
         let (mut scratch, mut dx) = (CrossEntropy::default(), [0.0]);
-        let loss = linear_cross_entropy(&[1.0], &[3000.0, -3000.0], 2, &[1], Some(&mut dx), &mut scratch);
+        let loss = linear_cross_entropy(&[1.0], &[3000.0, -3000.0], 2, None, &[1], Some(&mut dx), &mut scratch);
         assert_eq!((loss, dx[0]), (6000.0, 6000.0));
     }
 }

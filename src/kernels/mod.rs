@@ -8,22 +8,24 @@ mod adamw;
 mod attention;
 mod cross_entropy;
 mod exp;
+mod gated;
 mod lanes;
 mod matmul;
 mod norm;
 #[cfg(test)]
 mod reference;
 mod rope;
-mod swiglu;
+mod tanh;
 
 pub use adamw::AdamW;
-pub use attention::{AttentionGrad, Heads, attention, attention_backward, attention_cached};
-pub use cross_entropy::{CrossEntropy, linear_cross_entropy};
+pub use attention::{AttentionGrad, Heads, Scores, attention, attention_backward, attention_cached};
+pub use cross_entropy::{CrossEntropy, cap_logits, linear_cross_entropy};
 pub use exp::exp;
+pub use gated::{Gate, gated, gated_backward};
 pub use matmul::{Mat, MatMut, Threads, add_rows, matmul};
-pub use norm::{rms_norm, rms_norm_backward, rms_norm_with};
-pub use rope::{Rope, Scaling, rope, rope_backward};
-pub use swiglu::{swiglu, swiglu_backward};
+pub use norm::{Centre, HeadNorm, head_norm, head_norm_backward, norm, norm_backward, norm_with};
+pub use rope::{Pairs, Rope, Scaling, rope, rope_backward};
+pub use tanh::tanh;
 
 /// Rows that one task of an elementwise operation takes.
 const ROWS: usize = 16;

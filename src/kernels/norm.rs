@@ -1,77 +1,184 @@
-//! RMSNorm (Zhang and Sennrich 2019): y = x · rstd · gain with rstd = 1 / sqrt(mean(x²) + eps), row by row.
+//! Normalisation row by row: y = (x − c) · rstd · gain with rstd = 1 / sqrt(mean((x − c)²) + eps).
 //!
-//! The gain is frozen, so the backward gives the gradient of x alone.
+//! c is 0 in RMSNorm (Zhang and Sennrich 2019) and the row's mean in LayerNorm (Ba et al. 2016). The gain is frozen,
+//! so the backward gives the gradient of x alone.
 
 use super::ROWS;
 use super::lanes::{dot, sum2};
 use rayon::prelude::*;
 
+/// What a row is measured from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Centre {
+    /// Zero: RMSNorm.
+    Zero,
+    /// Its mean: LayerNorm.
+    Mean,
+}
+
+impl Centre {
+    #[inline(always)]
+    fn of(self, x: &[f32]) -> f32 {
+        match self {
+            Self::Zero => 0.0,
+            Self::Mean => sum2(x, x, |x, _| x) / x.len() as f32,
+        }
+    }
+
+    fn rstd(self, x: &[f32], eps: f32) -> f32 {
+        let square = match self {
+            Self::Zero => dot(x, x),
+            Self::Mean => {
+                let c = self.of(x);
+                sum2(x, x, |x, _| (x - c) * (x - c))
+            }
+        };
+        1.0 / (square / x.len() as f32 + eps).sqrt()
+    }
+
+    fn row(self, x: &[f32], gain: &[f32], rstd: f32, y: &mut [f32]) {
+        let c = self.of(x);
+        for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
+            *y = (x - c) * rstd * g;
+        }
+    }
+}
+
 /// y `[T, C]` and rstd `[T]` from x `[T, C]` and gain `[C]`.
-pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32, y: &mut [f32], rstd: &mut [f32]) {
+pub fn norm(centre: Centre, x: &[f32], gain: &[f32], eps: f32, y: &mut [f32], rstd: &mut [f32]) {
     let width = gain.len();
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks_mut(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
         for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-            *r = 1.0 / (dot(x, x) / width as f32 + eps).sqrt();
-            row(x, gain, *r, y);
+            *r = centre.rstd(x, eps);
+            centre.row(x, gain, *r, y);
         }
     });
 }
 
 /// y again, from the rstd that was kept.
-pub fn rms_norm_with(x: &[f32], gain: &[f32], rstd: &[f32], y: &mut [f32]) {
+pub fn norm_with(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], y: &mut [f32]) {
     let width = gain.len();
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
         for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-            row(x, gain, *r, y);
+            centre.row(x, gain, *r, y);
         }
     });
 }
 
-fn row(x: &[f32], gain: &[f32], rstd: f32, y: &mut [f32]) {
-    for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
-        *y = x * rstd * g;
-    }
-}
-
-/// Adds the gradient of x to `dx` [T, C]: rstd · (dy·gain − x · rstd² · mean(dy·gain·x)).
-pub fn rms_norm_backward(x: &[f32], gain: &[f32], rstd: &[f32], dy: &mut [f32], dx: &mut [f32]) {
+/// Adds the gradient of x to `dx` [T, C]: rstd · (d − mean(d) − (x − c) · rstd² · mean(d·(x − c))) with d = dy·gain,
+/// the first mean only where rows are measured from theirs. `dy` is left as d.
+pub fn norm_backward(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], dy: &mut [f32], dx: &mut [f32]) {
     let width = gain.len();
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS), dy.par_chunks_mut(width * ROWS));
     dx.par_chunks_mut(width * ROWS).zip(parts.into_par_iter()).for_each(|(dx, (x, rstd, dy))| {
         let rows = dx.chunks_mut(width).zip(x.chunks(width)).zip(dy.chunks_mut(width)).zip(rstd);
         for (((dx, x), dy), r) in rows {
             dy.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-            let mean = sum2(dy, x, |d, x| d * x) / width as f32;
-            let pull = mean * r * r;
+            let (c, mean) = (centre.of(x), centre.of(dy));
+            let pull = sum2(dy, x, |d, x| d * (x - c)) / width as f32 * r * r;
             for ((dx, x), d) in dx.iter_mut().zip(x).zip(&*dy) {
-                *dx += r * (d - x * pull);
+                *dx += r * (d - mean - (x - c) * pull);
             }
+        }
+    });
+}
+
+/// RMSNorm of neighbouring groups of columns, all with one gain: heads, or a whole width as the only group.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadNorm<'a> {
+    /// A group's width of numbers.
+    pub gain: &'a [f32],
+    /// So many groups.
+    pub groups: usize,
+}
+
+impl<'a> HeadNorm<'a> {
+    /// A gain for each group of both, from the first column on.
+    fn gains(norms: [Self; 2]) -> impl Iterator<Item = &'a [f32]> {
+        norms.into_iter().flat_map(|n| std::iter::repeat_n(n.gain, n.groups))
+    }
+
+    fn groups(norms: [Self; 2]) -> usize {
+        norms[0].groups + norms[1].groups
+    }
+
+    fn width(norms: [Self; 2]) -> usize {
+        norms.map(|n| n.groups * n.gain.len()).iter().sum()
+    }
+}
+
+/// Normalises the first columns of every row (of `stride` elements) in place: the groups of both norms side by side.
+///
+/// `raw` [T, their width] keeps what stood there, `rstd` [T, groups] each group's 1 / rms.
+pub fn head_norm(
+    rows: &mut [f32],
+    stride: usize,
+    norms: [HeadNorm<'_>; 2],
+    eps: f32,
+    raw: &mut [f32],
+    rstd: &mut [f32],
+) {
+    let (width, groups) = (HeadNorm::width(norms), HeadNorm::groups(norms));
+    let kept = raw.par_chunks_mut(width).zip(rstd.par_chunks_mut(groups));
+    rows.par_chunks_mut(stride).zip(kept).for_each(|(row, (raw, rstd))| {
+        raw.copy_from_slice(&row[..width]);
+        let mut at = 0;
+        for (gain, r) in HeadNorm::gains(norms).zip(rstd) {
+            let group = at..at + gain.len();
+            *r = Centre::Zero.rstd(&raw[group.clone()], eps);
+            Centre::Zero.row(&raw[group.clone()], gain, *r, &mut row[group]);
+            at += gain.len();
+        }
+    });
+}
+
+/// The gradients of what stood in the rows, in place of those of what stands there now.
+pub fn head_norm_backward(d: &mut [f32], stride: usize, norms: [HeadNorm<'_>; 2], raw: &[f32], rstd: &[f32]) {
+    let (width, groups) = (HeadNorm::width(norms), HeadNorm::groups(norms));
+    let kept = raw.par_chunks(width).zip(rstd.par_chunks(groups));
+    d.par_chunks_mut(stride).zip(kept).for_each(|(d, (raw, rstd))| {
+        let mut at = 0;
+        for (gain, r) in HeadNorm::gains(norms).zip(rstd) {
+            let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
+            d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
+            let pull = dot(d, x) / gain.len() as f32 * r * r;
+            d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - x * pull));
+            at += gain.len();
         }
     });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::reference::{self, check_gradient, close_all, numbers};
+    use super::super::reference::{self, check_gradient, close_all, numbers, weigh, wide};
     use super::*;
+
+    fn truth(centre: Centre, x: &[f64], gain: &[f32]) -> Vec<f64> {
+        match centre {
+            Centre::Zero => reference::rms_norm(x, gain, 1e-5),
+            Centre::Mean => reference::layer_norm(x, gain, 1e-5),
+        }
+    }
 
     #[test]
     fn forward_equals_the_truth_and_candle() {
         for (rows, width) in [(1, 1), (3, 7), (33, 65), (40, 576)] {
             let (x, gain) = (numbers(rows * width, 1), numbers(width, 2));
             let (mut y, mut rstd, mut again) = (vec![0.0; rows * width], vec![0.0; rows], vec![0.0; rows * width]);
-            rms_norm(&x, &gain, 1e-5, &mut y, &mut rstd);
-            rms_norm_with(&x, &gain, &rstd, &mut again);
-            assert_eq!(y, again);
-            close_all(&y, &reference::rms_norm(&reference::wide(&x), &gain, 1e-5), 1e-5);
+            for centre in [Centre::Mean, Centre::Zero] {
+                norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
+                norm_with(centre, &x, &gain, &rstd, &mut again);
+                assert_eq!(y, again);
+                close_all(&y, &truth(centre, &wide(&x), &gain), 1e-5);
+            }
             let tensor = |v: &[f32], shape: &[usize]| {
                 candle_core::Tensor::from_slice(v, shape, &candle_core::Device::Cpu).unwrap()
             };
             let theirs = candle_nn::ops::rms_norm(&tensor(&x, &[rows, width]), &tensor(&gain, &[width]), 1e-5).unwrap();
             let theirs = theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            close_all(&y, &reference::wide(&theirs), 1e-5);
+            close_all(&y, &wide(&theirs), 1e-5);
         }
     }
 
@@ -79,11 +186,38 @@ mod tests {
     fn backward_equals_finite_differences_and_adds() {
         let (rows, width) = (3, 19);
         let (x, gain, seed) = (numbers(rows * width, 3), numbers(width, 4), numbers(rows * width, 5));
-        let (mut y, mut rstd) = (vec![0.0; rows * width], vec![0.0; rows]);
-        rms_norm(&x, &gain, 1e-5, &mut y, &mut rstd);
-        let mut dx = vec![1.0; rows * width];
-        rms_norm_backward(&x, &gain, &rstd, &mut seed.clone(), &mut dx);
-        dx.iter_mut().for_each(|d| *d -= 1.0);
-        check_gradient(&x, &dx, 2e-5, |x| reference::weigh(&reference::rms_norm(x, &gain, 1e-5), &seed));
+        for centre in [Centre::Zero, Centre::Mean] {
+            let (mut y, mut rstd) = (vec![0.0; rows * width], vec![0.0; rows]);
+            norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
+            let mut dx = vec![1.0; rows * width];
+            norm_backward(centre, &x, &gain, &rstd, &mut seed.clone(), &mut dx);
+            dx.iter_mut().for_each(|d| *d -= 1.0);
+            check_gradient(&x, &dx, 2e-5, |x| weigh(&truth(centre, x, &gain), &seed));
+        }
+    }
+
+    #[test]
+    fn heads_equal_the_truth_and_finite_differences() {
+        for (width, first, second) in [(5, 3, 2), (12, 1, 1)] {
+            let (rows, columns) = (4, width * (first + second));
+            let stride = columns + 3;
+            let (q, k) = (numbers(width, 1), numbers(width, 2));
+            let norms = [HeadNorm { gain: &q, groups: first }, HeadNorm { gain: &k, groups: second }];
+            let truth = |x: &[f64]| -> Vec<f64> {
+                let row = |row: &[f64]| {
+                    let (left, rest) = row.split_at(first * width);
+                    let (right, tail) = rest.split_at(second * width);
+                    [reference::rms_norm(left, &q, 1e-5), reference::rms_norm(right, &k, 1e-5), tail.to_vec()].concat()
+                };
+                x.chunks(stride).flat_map(row).collect()
+            };
+            let (x, seed) = (numbers(rows * stride, 3), numbers(rows * stride, 4));
+            let (mut raw, mut rstd) = (vec![0.0; rows * columns], vec![0.0; rows * (first + second)]);
+            let (mut y, mut d) = (x.clone(), seed.clone());
+            head_norm(&mut y, stride, norms, 1e-5, &mut raw, &mut rstd);
+            close_all(&y, &truth(&wide(&x)), 1e-5);
+            head_norm_backward(&mut d, stride, norms, &raw, &rstd);
+            check_gradient(&x, &d, 5e-5, |x| weigh(&truth(x), &seed));
+        }
     }
 }

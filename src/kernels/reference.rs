@@ -1,6 +1,6 @@
 //! The plain truth of every operation: f64, one loop a sum, nothing clever; and how tests compare with it.
 
-use super::{AdamW, Heads};
+use super::{AdamW, Gate, Heads, Pairs, Scores};
 
 /// `n` numbers in [-1, 1), the same for a seed (splitmix64).
 pub fn numbers(n: usize, seed: u64) -> Vec<f32> {
@@ -60,6 +60,14 @@ pub fn matmul_t(a: &[f32], b: &[f32], m: usize, n: usize, k: usize) -> Vec<f64> 
     (0..m * n).map(|at| element(at / n, at % n)).collect()
 }
 
+pub fn layer_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
+    let row = |row: &[f64]| {
+        let mean = row.iter().sum::<f64>() / row.len() as f64;
+        row.iter().map(|x| x - mean).collect::<Vec<_>>()
+    };
+    rms_norm(&x.chunks(gain.len()).flat_map(row).collect::<Vec<_>>(), gain, eps)
+}
+
 pub fn rms_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
     let row = |row: &[f64]| {
         let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
@@ -68,18 +76,25 @@ pub fn rms_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
     x.chunks(gain.len()).flat_map(row).collect()
 }
 
-pub fn swiglu(gu: &[f64], width: usize) -> Vec<f64> {
-    let row = |row: &[f64]| (0..width).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[width + i]).collect::<Vec<_>>();
+pub fn gated(gate: Gate, gu: &[f64], width: usize) -> Vec<f64> {
+    let act = |x: f64| match gate {
+        Gate::Silu => x / (1.0 + (-x).exp()),
+        Gate::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+    };
+    let row = |row: &[f64]| (0..width).map(|i| act(row[i]) * row[width + i]).collect::<Vec<_>>();
     gu.chunks(2 * width).flat_map(row).collect()
 }
 
-pub fn rope(x: &[f64], stride: usize, heads: usize, dim: usize, positions: &[usize], theta: f64) -> Vec<f64> {
+/// The first `rotated` dimensions of each head turn; `pairs` says which go together.
+pub fn rope(x: &[f64], stride: usize, heads: usize, pairs: Pairs, positions: &[usize], theta: f64) -> Vec<f64> {
+    let (dim, half) = (pairs.dim, pairs.rotated / 2);
     let mut y = x.to_vec();
     for (row, position) in positions.iter().enumerate() {
         for head in 0..heads {
-            for i in 0..dim / 2 {
-                let angle = *position as f64 * theta.powf(-2.0 * i as f64 / dim as f64);
-                let (a, b) = (row * stride + head * dim + i, row * stride + head * dim + i + dim / 2);
+            for i in 0..half {
+                let angle = *position as f64 * theta.powf(-(i as f64) / half as f64);
+                let (left, right) = if pairs.neighbours { (2 * i, 2 * i + 1) } else { (i, i + half) };
+                let (a, b) = (row * stride + head * dim + left, row * stride + head * dim + right);
                 y[a] = x[a] * angle.cos() - x[b] * angle.sin();
                 y[b] = x[b] * angle.cos() + x[a] * angle.sin();
             }
@@ -88,7 +103,7 @@ pub fn rope(x: &[f64], stride: usize, heads: usize, dim: usize, positions: &[usi
     y
 }
 
-pub fn attention(qkv: &[f64], heads: Heads, bounds: &[usize]) -> Vec<f64> {
+pub fn attention(qkv: &[f64], heads: Heads, scores: Scores, bounds: &[usize]) -> Vec<f64> {
     let (dim, stride) = (heads.dim, heads.stride());
     let tokens = bounds[bounds.len() - 1];
     let mut out = vec![0.0; tokens * heads.query * dim];
@@ -99,10 +114,12 @@ pub fn attention(qkv: &[f64], heads: Heads, bounds: &[usize]) -> Vec<f64> {
                 let at = |row: usize, column: usize| &qkv[row * stride + column * dim..][..dim];
                 let score = |s: usize| {
                     let pairs = at(t, head).iter().zip(at(s, heads.query + kv));
-                    (pairs.map(|(a, b)| a * b).sum::<f64>() / (dim as f64).sqrt()).exp()
+                    let z = pairs.map(|(a, b)| a * b).sum::<f64>() * f64::from(scores.scale);
+                    scores.cap.map_or(z, |cap| f64::from(cap) * (z / f64::from(cap)).tanh()).exp()
                 };
-                let sum: f64 = (document[0]..=t).map(score).sum();
-                for s in document[0]..=t {
+                let first = scores.window.map_or(document[0], |n| document[0].max((t + 1).saturating_sub(n)));
+                let sum: f64 = (first..=t).map(score).sum();
+                for s in first..=t {
                     let p = score(s) / sum;
                     for (i, v) in at(s, heads.query + heads.kv + kv).iter().enumerate() {
                         out[(t * heads.query + head) * dim + i] += p * v;
@@ -114,10 +131,11 @@ pub fn attention(qkv: &[f64], heads: Heads, bounds: &[usize]) -> Vec<f64> {
     out
 }
 
-pub fn cross_entropy(x: &[f64], head: &[f32], vocab: usize, targets: &[u32]) -> f64 {
+pub fn cross_entropy(x: &[f64], head: &[f32], vocab: usize, cap: Option<f32>, targets: &[u32]) -> f64 {
     let width = head.len() / vocab;
     let row_loss = |(x, target): (&[f64], &u32)| {
-        let logit = |v: usize| (0..width).map(|i| x[i] * f64::from(head[v * width + i])).sum::<f64>();
+        let plain = |v: usize| (0..width).map(|i| x[i] * f64::from(head[v * width + i])).sum::<f64>();
+        let logit = |v: usize| cap.map_or(plain(v), |cap| f64::from(cap) * (plain(v) / f64::from(cap)).tanh());
         (0..vocab).map(|v| logit(v).exp()).sum::<f64>().ln() - logit(*target as usize)
     };
     x.chunks(width).zip(targets).map(row_loss).sum()

@@ -1,45 +1,60 @@
 //! One transformer block: the forward, the activations it keeps, and the backward that uses them.
 //!
-//! n₁ = norm(x), qkv = turn(n₁·Wqkv), out = attention(qkv), h = x + out·Wo, n₂ = norm(h), gu = n₂·Wgu,
-//! y = h + swiglu(gu)·Wd. Cheap row-by-row results (n₁, n₂, swiglu) are made again instead of kept.
+//! n₁ = norm(x), qkv = turn(norm(n₁·Wqkv)), out = attention(qkv), h = x + norm(out·Wo), n₂ = norm(h),
+//! gu = n₂·Wgu, y = h + norm(gated(gu)·Wd); each norm only where the family has it, and n₂ = n₁ where both halves are
+//! parallel. Cheap row-by-row results (n₁, n₂, gated(gu)) are made again instead of kept.
 
 use super::Shape;
-use super::linear::Adapted;
+use super::linear::{Adapted, Linear};
 use super::weights::Layer;
 use crate::kernels::{
-    AttentionGrad, Rope, attention, attention_backward, rms_norm, rms_norm_backward, rms_norm_with, rope,
-    rope_backward, swiglu, swiglu_backward,
+    AttentionGrad, HeadNorm, Rope, Scores, attention, attention_backward, gated, gated_backward, head_norm,
+    head_norm_backward, norm, norm_backward, norm_with, rope, rope_backward,
 };
+use rayon::prelude::*;
 
 /// What the backward of one block needs besides its input.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// `[T]` 1 / rms of x
-    pub rstd1: Vec<f32>,
+    /// `[T]` of x
+    rstd1: Vec<f32>,
     /// `[T, (H + 2K)·D]` after the turn
     pub qkv: Vec<f32>,
+    /// Queries and keys before their norm.
+    heads: Before,
     /// `[T, H·D]`
     pub out: Vec<f32>,
     /// `[T, H]`
-    pub lse: Vec<f32>,
+    lse: Vec<f32>,
+    /// What attention gives, before its norm.
+    attention: Before,
     /// `[T, C]`
-    pub h: Vec<f32>,
-    /// `[T]` 1 / rms of h
-    pub rstd2: Vec<f32>,
+    h: Vec<f32>,
+    /// `[T]` of h
+    rstd2: Vec<f32>,
     /// `[T, 2F]`
-    pub gu: Vec<f32>,
+    gu: Vec<f32>,
+    /// What feed-forward gives, before its norm.
+    ffn: Before,
     /// [T, places · R] x · Aᵀ of each of the four linear layers
-    pub thin: [Vec<f32>; 4],
+    thin: [Vec<f32>; 4],
+}
+
+/// What a norm saw; empty where the family lacks it.
+#[derive(Debug, Default)]
+struct Before {
+    raw: Vec<f32>,
+    rstd: Vec<f32>,
 }
 
 /// Buffers that all blocks share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// `[T, C]` n₁ or n₂
-    pub n: Vec<f32>,
-    /// `[T, F]` swiglu(gu)
-    pub act: Vec<f32>,
-    /// `[T, C]` gradient of n₁ or n₂
+    /// `[T, C]` n₁, n₂, or what a half gives after its norm
+    n: Vec<f32>,
+    /// `[T, F]` gated(gu)
+    act: Vec<f32>,
+    /// `[T, C]` gradient of n
     dn: Vec<f32>,
     /// `[T, F]` gradient of act
     dact: Vec<f32>,
@@ -51,6 +66,10 @@ pub(super) struct Shared {
     dqkv: Vec<f32>,
     /// `[T, R]`
     dthin: Vec<f32>,
+    /// `[T, C]` gradient of what a half gives, before its norm
+    dhalf: Vec<f32>,
+    /// `[T, C]` gradient of x by way of the feed-forward, where the halves are parallel
+    aside: Vec<f32>,
     attention: AttentionGrad,
 }
 
@@ -58,8 +77,9 @@ pub(super) struct Shared {
 pub(super) struct Block<'a> {
     pub layer: &'a Layer,
     pub shape: &'a Shape,
+    pub scores: Scores,
     pub lora: [Adapted<'a>; 4],
-    pub rope: &'a Rope,
+    pub rope: Option<&'a Rope>,
     /// `[T]` positions inside documents
     pub positions: &'a [usize],
     pub bounds: &'a [usize],
@@ -79,70 +99,192 @@ impl Block<'_> {
         self.project(x, kept, shared);
         self.attend(kept);
         self.gate(x, kept, shared);
-        self.layer.down.thin(&shared.act, self.positions.len(), self.lora[3], &mut kept.thin[3]);
+        match &self.layer.after_ffn {
+            None => self.layer.down.thin(&shared.act, self.positions.len(), self.lora[3], &mut kept.thin[3]),
+            Some(gain) => {
+                let half = Half { linear: &self.layer.down, lora: self.lora[3] };
+                self.normed_half(half, &shared.act, gain, &mut kept.thin[3], &mut kept.ffn, &mut shared.n);
+            }
+        }
     }
 
     /// n₁ and qkv.
     pub fn project(&self, x: &[f32], kept: &mut Kept, shared: &mut Shared) {
         let (tokens, shape) = (self.positions.len(), self.shape);
-        shared.n.resize(tokens * shape.hidden, 0.0);
-        kept.rstd1.resize(tokens, 0.0);
-        kept.qkv.resize(tokens * shape.heads.stride(), 0.0);
-        rms_norm(x, &self.layer.attention_norm, shape.eps, &mut shared.n, &mut kept.rstd1);
-        self.layer.qkv.forward(&shared.n, self.lora[0], &mut kept.thin[0], &mut kept.qkv, false);
-        rope(&mut kept.qkv, shape.heads.stride(), shape.heads.query + shape.heads.kv, self.positions, self.rope);
+        let stride = shape.heads.stride();
+        kept.qkv.resize(tokens * stride, 0.0);
+        let n = self.normed(&self.layer.attention_norm, x, &mut kept.rstd1, &mut shared.n);
+        self.layer.qkv.forward(n, self.lora[0], &mut kept.thin[0], &mut kept.qkv, false);
+        if let Some(norms) = self.head_norms() {
+            let Before { raw, rstd } = &mut kept.heads;
+            raw.resize(tokens * norms.map(|n| n.groups * n.gain.len()).iter().sum::<usize>(), 0.0);
+            rstd.resize(tokens * norms.map(|n| n.groups).iter().sum::<usize>(), 0.0);
+            head_norm(&mut kept.qkv, stride, norms, shape.eps, raw, rstd);
+        }
+        if let Some(table) = self.rope {
+            rope(&mut kept.qkv, stride, shape.heads.query + shape.heads.kv, self.positions, table);
+        }
     }
 
     fn attend(&self, kept: &mut Kept) {
         let (tokens, heads) = (self.positions.len(), self.shape.heads);
         kept.out.resize(tokens * heads.query * heads.dim, 0.0);
         kept.lse.resize(tokens * heads.query, 0.0);
-        attention(&kept.qkv, heads, self.bounds, &mut kept.out, &mut kept.lse);
+        attention(&kept.qkv, heads, self.scores, self.bounds, &mut kept.out, &mut kept.lse);
     }
 
-    /// h, gu and swiglu(gu).
+    /// h, gu and gated(gu).
     pub fn gate(&self, x: &[f32], kept: &mut Kept, shared: &mut Shared) {
-        let (tokens, shape) = (self.positions.len(), self.shape);
-        kept.h.clear();
-        kept.h.extend_from_slice(x);
-        self.layer.o.forward(&kept.out, self.lora[1], &mut kept.thin[1], &mut kept.h, true);
-        kept.rstd2.resize(tokens, 0.0);
-        kept.gu.resize(tokens * 2 * shape.ffn, 0.0);
+        let (tokens, shape, layer) = (self.positions.len(), self.shape, self.layer);
+        let Kept { out, attention, h, rstd2, gu, thin, .. } = kept;
+        h.clear();
+        h.extend_from_slice(x);
+        let half = Half { linear: &layer.o, lora: self.lora[1] };
+        self.add_half(half, out, &layer.after_attention, &mut thin[1], attention, &mut shared.n, h);
+        gu.resize(tokens * 2 * shape.ffn, 0.0);
         shared.act.resize(tokens * shape.ffn, 0.0);
-        rms_norm(&kept.h, &self.layer.ffn_norm, shape.eps, &mut shared.n, &mut kept.rstd2);
-        self.layer.gate_up.forward(&shared.n, self.lora[2], &mut kept.thin[2], &mut kept.gu, false);
-        swiglu(&kept.gu, shape.ffn, &mut shared.act);
+        let (gain, from) = self.second_norm(x, h);
+        let n = self.normed(gain, from, rstd2, &mut shared.n);
+        layer.gate_up.forward(n, self.lora[2], &mut thin[2], gu, false);
+        gated(shape.gate, gu, shape.ffn, &mut shared.act);
     }
 
-    /// y = h + act·Wd
-    pub fn finish(&self, kept: &mut Kept, shared: &Shared, y: &mut [f32]) {
+    /// y = h + norm(act·Wd)
+    pub fn finish(&self, kept: &mut Kept, shared: &mut Shared, y: &mut [f32]) {
+        let Shared { act, n, .. } = shared;
+        let half = Half { linear: &self.layer.down, lora: self.lora[3] };
         y.copy_from_slice(&kept.h);
-        self.layer.down.forward(&shared.act, self.lora[3], &mut kept.thin[3], y, true);
+        self.add_half(half, act, &self.layer.after_ffn, &mut kept.thin[3], &mut kept.ffn, n, y);
+    }
+
+    /// norm(x) in `n`, or x itself where there is no such norm.
+    fn normed<'n>(&self, gain: &Option<Vec<f32>>, x: &'n [f32], rstd: &mut Vec<f32>, n: &'n mut Vec<f32>) -> &'n [f32] {
+        let Some(gain) = gain else { return x };
+        n.resize(x.len(), 0.0);
+        rstd.resize(self.positions.len(), 0.0);
+        norm(self.shape.centre, x, gain, self.shape.eps, n, rstd);
+        n
+    }
+
+    /// The same from the rstd that was kept.
+    fn normed_again<'n>(&self, gain: &Option<Vec<f32>>, x: &'n [f32], rstd: &[f32], n: &'n mut Vec<f32>) -> &'n [f32] {
+        let Some(gain) = gain else { return x };
+        n.resize(x.len(), 0.0);
+        norm_with(self.shape.centre, x, gain, rstd, n);
+        n
+    }
+
+    /// Adds to `dx` the gradient of x, out of that of norm(x) in `dn`.
+    fn norm_backward(&self, gain: &Option<Vec<f32>>, x: &[f32], rstd: &[f32], dn: &mut [f32], dx: &mut [f32]) {
+        match gain {
+            Some(gain) => norm_backward(self.shape.centre, x, gain, rstd, dn, dx),
+            None => add(dn, dx),
+        }
+    }
+
+    /// The norm before the feed-forward, and what it is of.
+    fn second_norm<'n>(&'n self, x: &'n [f32], h: &'n [f32]) -> (&'n Option<Vec<f32>>, &'n [f32]) {
+        match self.shape.parallel {
+            true => (&self.layer.attention_norm, x),
+            false => (&self.layer.ffn_norm, h),
+        }
+    }
+
+    fn head_norms(&self) -> Option<[HeadNorm<'_>; 2]> {
+        let ([q, k], [(queries, _), (keys, _)]) = self.layer.heads_norm.as_ref().zip(self.shape.head_norm_groups())?;
+        Some([HeadNorm { gain: q, groups: queries }, HeadNorm { gain: k, groups: keys }])
+    }
+
+    /// Adds what a half gives, after its norm if it has one, to `y`.
+    #[allow(clippy::too_many_arguments)] // all of the operation's data
+    fn add_half(
+        &self,
+        half: Half<'_>,
+        x: &[f32],
+        gain: &Option<Vec<f32>>,
+        thin: &mut Vec<f32>,
+        before: &mut Before,
+        n: &mut Vec<f32>,
+        y: &mut [f32],
+    ) {
+        match gain {
+            None => half.linear.forward(x, half.lora, thin, y, true),
+            Some(gain) => {
+                self.normed_half(half, x, gain, thin, before, n);
+                add(n, y);
+            }
+        }
+    }
+
+    /// What a half gives after its norm, in `n`.
+    fn normed_half(
+        &self,
+        half: Half<'_>,
+        x: &[f32],
+        gain: &[f32],
+        thin: &mut Vec<f32>,
+        before: &mut Before,
+        n: &mut Vec<f32>,
+    ) {
+        let size = self.positions.len() * self.shape.hidden;
+        before.raw.resize(size, 0.0);
+        before.rstd.resize(self.positions.len(), 0.0);
+        n.resize(size, 0.0);
+        half.linear.forward(x, half.lora, thin, &mut before.raw, false);
+        norm(self.shape.centre, &before.raw, gain, self.shape.eps, n, &mut before.rstd);
+    }
+
+    /// The gradient of what a half gives before its norm, out of that after it: the same where there is no norm.
+    fn half_backward<'n>(
+        &self,
+        gain: &Option<Vec<f32>>,
+        before: &Before,
+        d: &'n [f32],
+        dn: &mut [f32],
+        dhalf: &'n mut Vec<f32>,
+    ) -> &'n [f32] {
+        let Some(gain) = gain else { return d };
+        dhalf.clear();
+        dhalf.resize(d.len(), 0.0);
+        dn.copy_from_slice(d);
+        norm_backward(self.shape.centre, &before.raw, gain, &before.rstd, dn, dhalf);
+        dhalf
     }
 
     /// Turns `d` `[T, C]` from the gradient of y into that of x, and adds those of A and B to `grad`.
     ///
     /// Where `stop`, nothing below needs the gradient of x, and `d` is left undefined.
     pub fn backward(&self, x: &[f32], kept: &Kept, shared: &mut Shared, d: &mut [f32], grad: &mut [f32], stop: bool) {
-        self.feed_forward_backward(kept, shared, d, grad);
+        self.feed_forward_backward(x, kept, shared, d, grad);
         self.attention_backward(x, kept, shared, d, grad, stop);
+        if self.shape.parallel {
+            add(&shared.aside, d);
+        }
     }
 
-    /// `d` from the gradient of y to that of h.
-    fn feed_forward_backward(&self, kept: &Kept, shared: &mut Shared, d: &mut [f32], grad: &mut [f32]) {
-        let (tokens, ffn, layer) = (self.positions.len(), self.shape.ffn, self.layer);
-        let Shared { n, act, dn, dact, dgu, dthin, .. } = shared;
-        act.resize(tokens * ffn, 0.0);
-        dact.resize(tokens * ffn, 0.0);
-        dgu.resize(tokens * 2 * ffn, 0.0);
+    /// `d` from the gradient of y to that of h; where the halves are parallel, what x gets goes `aside`.
+    fn feed_forward_backward(&self, x: &[f32], kept: &Kept, shared: &mut Shared, d: &mut [f32], grad: &mut [f32]) {
+        let (tokens, shape, layer) = (self.positions.len(), self.shape, self.layer);
+        let Shared { n, act, dn, dact, dgu, dthin, dhalf, aside, .. } = shared;
+        act.resize(tokens * shape.ffn, 0.0);
+        dact.resize(tokens * shape.ffn, 0.0);
+        dgu.resize(tokens * 2 * shape.ffn, 0.0);
         dn.resize(d.len(), 0.0);
-        n.resize(d.len(), 0.0);
-        swiglu(&kept.gu, ffn, act);
-        layer.down.backward(act, &kept.thin[3], d, self.lora[3], dthin, grad, Some(dact));
-        swiglu_backward(&kept.gu, ffn, dact, dgu);
-        rms_norm_with(&kept.h, &layer.ffn_norm, &kept.rstd2, n);
+        gated(shape.gate, &kept.gu, shape.ffn, act);
+        let dy = self.half_backward(&layer.after_ffn, &kept.ffn, d, dn, dhalf);
+        layer.down.backward(act, &kept.thin[3], dy, self.lora[3], dthin, grad, Some(dact));
+        gated_backward(shape.gate, &kept.gu, shape.ffn, dact, dgu);
+        let (gain, from) = self.second_norm(x, &kept.h);
+        let n = self.normed_again(gain, from, &kept.rstd2, n);
         layer.gate_up.backward(n, &kept.thin[2], dgu, self.lora[2], dthin, grad, Some(dn));
-        rms_norm_backward(&kept.h, &layer.ffn_norm, &kept.rstd2, dn, d);
+        match shape.parallel {
+            false => self.norm_backward(gain, from, &kept.rstd2, dn, d),
+            true => {
+                aside.clear();
+                aside.resize(d.len(), 0.0);
+                self.norm_backward(gain, from, &kept.rstd2, dn, aside);
+            }
+        }
     }
 
     /// `d` from the gradient of h to that of x.
@@ -156,27 +298,47 @@ impl Block<'_> {
         stop: bool,
     ) {
         let (heads, layer) = (self.shape.heads, self.layer);
-        let Shared { n, dn, dout, dqkv, dthin, attention, .. } = shared;
+        let Shared { n, dn, dout, dqkv, dthin, dhalf, attention, .. } = shared;
         dout.resize(kept.out.len(), 0.0);
         dqkv.resize(kept.qkv.len(), 0.0);
-        layer.o.backward(&kept.out, &kept.thin[1], d, self.lora[1], dthin, grad, Some(dout));
-        attention_backward(&kept.qkv, heads, self.bounds, &kept.out, &kept.lse, dout, attention, dqkv);
-        rope_backward(dqkv, heads.stride(), heads.query + heads.kv, self.positions, self.rope);
-        rms_norm_with(x, &layer.attention_norm, &kept.rstd1, n);
+        let dy = self.half_backward(&layer.after_attention, &kept.attention, d, dn, dhalf);
+        layer.o.backward(&kept.out, &kept.thin[1], dy, self.lora[1], dthin, grad, Some(dout));
+        attention_backward(&kept.qkv, heads, self.scores, self.bounds, &kept.out, &kept.lse, dout, attention, dqkv);
+        if let Some(table) = self.rope {
+            rope_backward(dqkv, heads.stride(), heads.query + heads.kv, self.positions, table);
+        }
+        if let Some(norms) = self.head_norms() {
+            head_norm_backward(dqkv, heads.stride(), norms, &kept.heads.raw, &kept.heads.rstd);
+        }
+        let n = self.normed_again(&layer.attention_norm, x, &kept.rstd1, n);
         let wanted = (!stop).then_some(&mut dn[..]);
         layer.qkv.backward(n, &kept.thin[0], dqkv, self.lora[0], dthin, grad, wanted);
         if !stop {
-            rms_norm_backward(x, &layer.attention_norm, &kept.rstd1, dn, d);
+            self.norm_backward(&layer.attention_norm, x, &kept.rstd1, dn, d);
         }
     }
+}
+
+/// The linear layer that ends attention or feed-forward, with its adapter.
+#[derive(Clone, Copy)]
+struct Half<'a> {
+    linear: &'a Linear,
+    lora: Adapted<'a>,
+}
+
+fn add(x: &[f32], y: &mut [f32]) {
+    const PART: usize = 1 << 12;
+    let part = |(y, x): (&mut [f32], &[f32])| y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    y.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(part);
 }
 
 #[cfg(test)]
 impl Kept {
     /// Numbers held.
     pub fn numbers(&self) -> usize {
-        let Self { rstd1, qkv, out, lse, h, rstd2, gu, thin } = self;
-        [rstd1, qkv, out, lse, h, rstd2, gu].into_iter().chain(thin).map(Vec::len).sum()
+        let Self { rstd1, qkv, heads, out, lse, attention, h, rstd2, gu, ffn, thin } = self;
+        let before = [heads, attention, ffn].into_iter().flat_map(|before| [&before.raw, &before.rstd]);
+        [rstd1, qkv, out, lse, h, rstd2, gu].into_iter().chain(thin).chain(before).map(Vec::len).sum()
     }
 }
 
@@ -184,7 +346,7 @@ impl Kept {
 impl Shared {
     /// Numbers held, the attention's apart.
     pub fn numbers(&self) -> usize {
-        let Self { n, act, dn, dact, dgu, dout, dqkv, dthin, attention: _ } = self;
-        [n, act, dn, dact, dgu, dout, dqkv, dthin].map(Vec::len).iter().sum()
+        let Self { n, act, dn, dact, dgu, dout, dqkv, dthin, dhalf, aside, attention: _ } = self;
+        [n, act, dn, dact, dgu, dout, dqkv, dthin, dhalf, aside].map(Vec::len).iter().sum()
     }
 }

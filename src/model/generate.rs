@@ -2,7 +2,6 @@
 
 use super::block::{Block, Kept, Shared};
 use super::linear::LayerPlaces;
-use super::step::adapted;
 use super::{Lora, Model};
 use crate::error::{Code, Error, Result};
 use crate::kernels::{Rope, attention_cached};
@@ -87,6 +86,7 @@ pub fn generate(
         return Err(Error::new(Code::BadInput, "a prompt that is empty or has token ids that the base lacks"));
     }
     lora.map_or(Ok(()), |lora| model.accepts_lora(lora))?;
+    model.reaches(prompt.len() + max_new)?;
     let mut cache = Cache::new(model, lora);
     let mut made = Vec::new();
     let mut next = prompt.to_vec();
@@ -109,7 +109,7 @@ struct Cache<'a> {
     model: &'a Model,
     lora: Option<&'a Lora>,
     places: Vec<LayerPlaces>,
-    rope: Rope,
+    ropes: Vec<Rope>,
     /// A block each: keys and values, `[P, K·D]`.
     stored: Vec<(Vec<f32>, Vec<f32>)>,
     past: usize,
@@ -125,7 +125,7 @@ impl<'a> Cache<'a> {
             model,
             lora,
             places: lora.map_or_else(Vec::new, |lora| model.places(lora)),
-            rope: model.shape.rope(),
+            ropes: model.shape.ropes(),
             stored: vec![Default::default(); model.shape.layers],
             past: 0,
             kept: Kept::default(),
@@ -139,22 +139,16 @@ impl<'a> Cache<'a> {
     fn extend(&mut self, tokens: &[u32]) -> Vec<f32> {
         let (shape, total) = (&self.model.shape, self.past + tokens.len());
         let positions: Vec<usize> = (self.past..total).collect();
-        self.rope.reach(total);
+        self.ropes.iter_mut().for_each(|rope| rope.reach(total));
         self.model.embed(tokens, &mut self.x);
         self.y.resize(self.x.len(), 0.0);
         for (n, stored) in self.stored.iter_mut().enumerate() {
-            let block = Block {
-                layer: &self.model.weights.layers[n],
-                shape,
-                lora: adapted(self.lora.map(|lora| (lora, &self.places[..])), n),
-                rope: &self.rope,
-                positions: &positions,
-                bounds: &[],
-            };
+            let adapter = self.lora.map(|lora| (lora, &self.places[..]));
+            let block = self.model.block(n, adapter, &self.ropes, &positions, &[]);
             block.project(&self.x, &mut self.kept, &mut self.shared);
             attend(&block, &mut self.kept, stored);
             block.gate(&self.x, &mut self.kept, &mut self.shared);
-            block.finish(&mut self.kept, &self.shared, &mut self.y);
+            block.finish(&mut self.kept, &mut self.shared, &mut self.y);
             std::mem::swap(&mut self.x, &mut self.y);
         }
         self.past = total;
@@ -171,7 +165,7 @@ fn attend(block: &Block<'_>, kept: &mut Kept, (keys, values): &mut (Vec<f32>, Ve
         values.extend_from_slice(&row[q + kv..]);
     }
     kept.out.resize(block.positions.len() * q, 0.0);
-    attention_cached(&kept.qkv, heads, keys, values, &mut kept.out);
+    attention_cached(&kept.qkv, heads, block.scores, keys, values, &mut kept.out);
 }
 
 #[cfg(test)]

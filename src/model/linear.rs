@@ -12,6 +12,8 @@ pub(super) struct Linear {
     pub outputs: usize,
     /// `[out, in]`
     pub weight: Vec<f32>,
+    /// What the whole is multiplied by: already in weight and bias, still to come in an update.
+    pub multiplier: f32,
     /// `[out]`
     pub bias: Option<Vec<f32>>,
     /// The projections, in the order of their outputs.
@@ -86,7 +88,7 @@ impl Linear {
         for (n, place) in lora.places.iter().enumerate() {
             let out = MatMut::strided(&mut y[place.columns.start..], tokens, place.columns.len(), self.outputs);
             let thin = Mat::strided(&thin[n * lora.rank..], tokens, lora.rank, lora.thin());
-            matmul(out, true, lora.scale, thin, lora.b(place).t(), Threads::All);
+            matmul(out, true, lora.scale * self.multiplier, thin, lora.b(place).t(), Threads::All);
         }
     }
 
@@ -114,7 +116,7 @@ impl Linear {
         grad: &mut [f32],
         mut dx: Option<&mut [f32]>,
     ) {
-        let (tokens, rank) = (dy.len() / self.outputs, lora.rank);
+        let (tokens, rank, scale) = (dy.len() / self.outputs, lora.rank, lora.scale * self.multiplier);
         if let Some(dx) = dx.as_deref_mut() {
             let weight = Mat::new(&self.weight, self.outputs, self.inputs);
             let dy = Mat::new(dy, tokens, self.outputs);
@@ -126,8 +128,8 @@ impl Linear {
             let dy = Mat::strided(&dy[place.columns.start..], tokens, outputs, self.outputs);
             let thin = Mat::strided(&thin[n * rank..], tokens, rank, lora.thin());
             let db = MatMut::new(&mut grad[place.b.clone()], outputs, rank);
-            matmul(db, true, lora.scale, dy.t(), thin, Threads::All);
-            matmul(MatMut::new(spare, tokens, rank), false, lora.scale, dy, lora.b(place), Threads::All);
+            matmul(db, true, scale, dy.t(), thin, Threads::All);
+            matmul(MatMut::new(spare, tokens, rank), false, scale, dy, lora.b(place), Threads::All);
             let dthin = Mat::new(spare, tokens, rank);
             let da = MatMut::new(&mut grad[place.a.clone()], rank, self.inputs);
             matmul(da, true, 1.0, dthin.t(), Mat::new(x, tokens, self.inputs), Threads::All);

@@ -1,5 +1,6 @@
 //! What a training step will hold, before it starts: a closed formula of the sizes, for the planner.
 
+use super::shape::Norms;
 use super::{Keep, Shape};
 use crate::kernels::{AttentionGrad, CrossEntropy};
 
@@ -48,20 +49,32 @@ impl Shape {
 
     fn weight_count(&self) -> usize {
         let (out, stride) = (self.heads.query * self.heads.dim, self.heads.stride());
-        let block = self.hidden * (stride + out + 3 * self.ffn + 2);
+        let block = self.hidden * (stride + out + 3 * self.ffn + self.norm_count());
         let embeddings = if self.tied { 1 } else { 2 };
         self.layers * block + self.hidden + embeddings * self.vocab * self.hidden
     }
 
-    /// rstd₁, qkv, out, lse, h, rstd₂, gu and x · Aᵀ of seven projections.
-    fn kept_per_token(&self, rank: usize) -> usize {
-        let out = self.heads.query * self.heads.dim;
-        2 + self.heads.stride() + out + self.heads.query + self.hidden + 2 * self.ffn + 7 * rank
+    fn norm_count(&self) -> usize {
+        let Norms { before_attention, after_attention, before_ffn, after_ffn } = self.norms;
+        [before_attention, after_attention, before_ffn, after_ffn].map(usize::from).iter().sum()
     }
 
-    /// n, act, their gradients, those of gu, out, qkv, x · Aᵀ and the residual stream; four rows of the head.
+    /// An rstd for each norm, qkv, out, lse, h, gu and x · Aᵀ of each projection; what comes before a norm of queries
+    /// and keys, or of what a half gives.
+    fn kept_per_token(&self, rank: usize) -> usize {
+        let out = self.heads.query * self.heads.dim;
+        let heads: usize = self.head_norm_groups().iter().flatten().map(|(n, width)| n * (width + 1)).sum();
+        let after = usize::from(self.norms.after_attention) + usize::from(self.norms.after_ffn);
+        let plain = self.heads.stride() + out + self.heads.query + self.hidden + 2 * self.ffn;
+        plain + self.norm_count() + after * self.hidden + heads + self.projections * rank
+    }
+
+    /// n, act, their gradients, those of gu, out, qkv, x · Aᵀ and the residual stream; of a half before its norm, of
+    /// the input that two halves share; four rows of the head.
     fn shared_per_token(&self, rank: usize) -> usize {
         let out = self.heads.query * self.heads.dim;
-        (3 + 4) * self.hidden + 4 * self.ffn + out + self.heads.stride() + rank + 4
+        let after = usize::from(self.norms.after_attention || self.norms.after_ffn);
+        let wide = 3 + after + usize::from(self.parallel) + 4;
+        wide * self.hidden + 4 * self.ffn + out + self.heads.stride() + rank + 4
     }
 }

@@ -11,12 +11,14 @@ pub mod generate;
 mod linear;
 mod lora;
 mod memory;
+mod positions;
 mod shape;
 mod step;
 mod weights;
 
 pub use memory::Memory;
-pub use shape::Shape;
+pub use positions::{Kind, Turn};
+pub use shape::{HasBias, Multipliers, Norms, Shape};
 pub use step::{Keep, Workspace};
 
 use crate::base::Base;
@@ -78,7 +80,7 @@ impl Model {
     /// `UnsupportedBase` for a family or a feature that the engine does not have, by its key in `config.json`.
     pub fn load(base: &Base) -> Result<Self> {
         let family = Family::of(&base.config)?;
-        let shape = Shape::of(&base.config)?;
+        let shape = Shape::of(&base.config, &family)?;
         let weights = weights::Network::read(base, &family, &shape)?;
         Ok(Self { shape, weights })
     }
@@ -102,6 +104,7 @@ impl Model {
                 format!("a batch of {tokens} tokens whose parts don't fit together"),
             ));
         }
+        self.reaches(batch.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0))?;
         let targets = batch.targets.iter().zip(&batch.loss).filter_map(|(id, loss)| loss.then_some(id));
         match batch.tokens.iter().chain(targets).find(|id| **id as usize >= self.shape.vocab) {
             Some(id) => Err(Error::new(
@@ -110,6 +113,18 @@ impl Model {
             )
             .with_hint("tokenizer and weights of the base don't belong together")),
             None => Ok(()),
+        }
+    }
+
+    /// Whether a document of so many tokens can be read.
+    fn reaches(&self, tokens: usize) -> Result<()> {
+        match self.shape.longest {
+            Some(longest) if tokens > longest => Err(Error::new(
+                Code::UnsupportedBase,
+                format!("a text of {tokens} tokens; the engine reads this base up to {longest}"),
+            )
+            .with_hint("the base turns longer texts by other frequencies, which the engine does not have")),
+            _ => Ok(()),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The sizes of a network, out of `config.json`; what the engine cannot do is refused here, by key and value.
 
+use super::positions::{self, Kind, Turn};
 use crate::base::Config;
-use crate::error::{Code, Error, Result};
-use crate::kernels::{Heads, Rope, Scaling};
-use serde_json::{Map, Value};
+use crate::base::family::{Bias, Embedding, Family, FeedForward, Norm, QueryKeyNorm, Residual, Rotary};
+use crate::error::{Error, Result};
+use crate::kernels::{Centre, Gate, Heads, Pairs, Rope, Scores};
+use serde_json::Value;
 
 /// Sizes and constants of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,18 +22,69 @@ pub struct Shape {
     pub vocab: usize,
     /// Positions that the base was trained on.
     pub positions: usize,
+    /// No document may be longer; `None` where nothing but memory says so.
+    pub longest: Option<usize>,
+    /// How norms measure a row.
+    pub centre: Centre,
     /// Added to the mean square in each norm.
     pub eps: f32,
-    /// Base of the rotary frequencies.
-    pub theta: f64,
-    /// How they are scaled.
-    pub scaling: Scaling,
+    /// The normalisation of queries and keys.
+    pub heads_norm: QueryKeyNorm,
+    /// What the feed-forward's gate goes through.
+    pub gate: Gate,
+    /// Attention and feed-forward start from the same row.
+    pub parallel: bool,
+    /// How the norms stand around attention and feed-forward.
+    pub norms: Norms,
+    /// Projections that may be adapted, in a block.
+    pub projections: usize,
+    /// Which dimensions turn together.
+    pub pairs: Pairs,
+    /// The ways in which they turn.
+    pub turns: Vec<Turn>,
+    /// Scores but for the window.
+    pub scores: Scores,
+    /// What each layer sees, and how it turns.
+    pub kinds: Vec<Kind>,
+    /// Constant factors.
+    pub multipliers: Multipliers,
+    /// No logit is beyond ± this.
+    pub logit_cap: Option<f32>,
     /// The head is the embedding.
     pub tied: bool,
-    /// q, k, v and o have biases.
-    pub attention_bias: bool,
-    /// gate, up and down have biases.
-    pub mlp_bias: bool,
+    /// Which projections have biases.
+    pub biases: HasBias,
+}
+
+/// A block's norms of `[C]`: before each half, and of what each gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Norms {
+    pub before_attention: bool,
+    pub after_attention: bool,
+    pub before_ffn: bool,
+    pub after_ffn: bool,
+}
+
+/// Constant factors, 1 in most families.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Multipliers {
+    /// Of embeddings on their way in.
+    pub embedding: f32,
+    /// Of what attention and feed-forward add to the residual stream.
+    pub residual: f32,
+    /// Of logits.
+    pub logits: f32,
+}
+
+/// Which projections have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HasBias {
+    pub qkv: bool,
+    pub o: bool,
+    pub gate_up: bool,
+    pub down: bool,
 }
 
 /// No network has more blocks than this.
@@ -42,30 +95,90 @@ const MAX_WIDTH: usize = 1 << 20;
 const MAX_VOCAB: usize = 1 << 24;
 
 impl Shape {
-    /// Reads and checks a config of the Llama kind.
-    pub fn of(config: &Config) -> Result<Self> {
-        refuse_unknown_features(config)?;
+    /// Reads and checks a config of one family.
+    pub fn of(config: &Config, family: &Family) -> Result<Self> {
+        let config = &config.with_defaults(&family.defaults);
+        refuse_unknown_features(config, family)?;
         let hidden = up_to(config, "hidden_size", MAX_WIDTH)?;
-        let rope = config.rope();
+        let layers = up_to(config, "num_hidden_layers", MAX_LAYERS)?;
+        let heads = heads(config, hidden)?;
+        let pairs = positions::pairs(config, heads.dim, family.switches.rotary == Rotary::Neighbours)?;
+        let (centre, eps) = match family.switches.norm {
+            Norm::Rms => (Centre::Zero, "rms_norm_eps"),
+            Norm::Layer => (Centre::Mean, "layer_norm_eps"),
+        };
         Ok(Self {
-            layers: up_to(config, "num_hidden_layers", MAX_LAYERS)?,
+            layers,
             hidden,
-            heads: heads(config, hidden)?,
+            heads,
             ffn: up_to(config, "intermediate_size", MAX_WIDTH)?,
             vocab: up_to(config, "vocab_size", MAX_VOCAB)?,
             positions: config.count("max_position_embeddings")?.unwrap_or(2048),
-            eps: config.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-            theta: rope_number(config, &rope, "rope_theta")?.unwrap_or(10_000.0),
-            scaling: scaling(config, &rope)?,
+            longest: positions::longest(config)?,
+            centre,
+            eps: config.number(eps)?.unwrap_or(1e-6) as f32,
+            heads_norm: family.switches.query_key_norm,
+            gate: gate(config, family.switches.feed_forward)?,
+            parallel: family.switches.residual == Residual::Parallel,
+            norms: Norms::of(family),
+            projections: family.projections.all().count(),
+            turns: positions::turns(config, pairs)?,
+            pairs,
+            scores: scores(config, heads.dim)?,
+            kinds: positions::kinds(config, layers)?,
+            multipliers: multipliers(config, family, hidden)?,
+            logit_cap: positive(config, "final_logit_softcapping")?,
             tied: config.switch("tie_word_embeddings")?,
-            attention_bias: config.switch("attention_bias")?,
-            mlp_bias: config.switch("mlp_bias")?,
+            biases: HasBias::of(config, family)?,
         })
     }
 
-    /// Its rotary table, of no position yet.
-    pub(super) fn rope(&self) -> Rope {
-        Rope::new(self.heads.dim, self.theta, self.scaling)
+    /// A rotary table for each turn, of no position yet.
+    pub(super) fn ropes(&self) -> Vec<Rope> {
+        self.turns.iter().map(|turn| Rope::new(self.pairs, turn.theta, &turn.scaling)).collect()
+    }
+
+    /// The scores of one layer.
+    pub(super) fn scores(&self, layer: usize) -> Scores {
+        Scores { window: self.kinds[layer].window, ..self.scores }
+    }
+
+    /// Groups and their width that are normalised among queries, and among keys.
+    pub(super) fn head_norm_groups(&self) -> Option<[(usize, usize); 2]> {
+        let Heads { query, kv, dim } = self.heads;
+        match self.heads_norm {
+            QueryKeyNorm::None => None,
+            QueryKeyNorm::Heads => Some([(query, dim), (kv, dim)]),
+            QueryKeyNorm::Width => Some([(1, query * dim), (1, kv * dim)]),
+        }
+    }
+}
+
+impl Norms {
+    fn of(family: &Family) -> Self {
+        let (names, parallel) = (&family.weights, family.switches.residual == Residual::Parallel);
+        Self {
+            before_attention: names.attention_norm.is_some(),
+            after_attention: names.after_attention_norm.is_some(),
+            before_ffn: if parallel { names.attention_norm.is_some() } else { names.feed_forward_norm.is_some() },
+            after_ffn: names.after_feed_forward_norm.is_some(),
+        }
+    }
+}
+
+impl HasBias {
+    fn of(config: &Config, family: &Family) -> Result<Self> {
+        let has = |bias: &Bias| match bias {
+            Bias::Fixed(has) => Ok(*has),
+            Bias::Key(key) => config.switch(key),
+        };
+        let biases = &family.biases;
+        Ok(Self {
+            qkv: has(&biases.qkv)?,
+            o: has(&biases.o)?,
+            gate_up: has(&biases.gate_up)?,
+            down: has(&biases.down)?,
+        })
     }
 }
 
@@ -90,97 +203,146 @@ fn heads(config: &Config, hidden: usize) -> Result<Heads> {
     if dim > MAX_WIDTH / query {
         return Err(config.wrong("head_dim", &format!("{query} heads of {dim} are wider than {MAX_WIDTH}")));
     }
-    if dim % 2 != 0 {
-        return Err(config.wrong("head_dim", &format!("odd, so rotary pairs don't fill it: {dim}")));
-    }
     Ok(Heads { query, kv, dim })
 }
 
-fn scaling(config: &Config, rope: &Map<String, Value>) -> Result<Scaling> {
-    let need = |key| {
-        rope_number(config, rope, key)?.ok_or_else(|| config.wrong("rope_scaling", &format!("`{key}` is missing")))
+/// Of the activation that the family has; another one in the config is refused.
+fn gate(config: &Config, switch: FeedForward) -> Result<Gate> {
+    let (gate, word) = match switch {
+        FeedForward::GatedSilu => (Gate::Silu, "silu"),
+        FeedForward::GatedGeluTanh => (Gate::GeluTanh, "gelu_pytorch_tanh"),
     };
-    match rope.get("rope_type").and_then(Value::as_str).unwrap_or("default") {
-        "default" => Ok(Scaling::None),
-        "linear" => Ok(Scaling::Linear(need("factor")?)),
-        "llama3" => {
-            let (low, high) = (need("low_freq_factor")?, need("high_freq_factor")?);
-            if high <= low {
-                return Err(config.wrong("rope_scaling", &format!("high_freq_factor {high} is not above {low}")));
-            }
-            Ok(Scaling::Llama3 {
-                factor: need("factor")?,
-                low,
-                high,
-                original: need("original_max_position_embeddings")?,
-            })
+    let given = |key: &str| config.value().get(key).and_then(Value::as_str);
+    let (key, said) = match given("hidden_activation") {
+        Some(said) => ("hidden_activation", said),
+        None => ("hidden_act", given("hidden_act").unwrap_or(word)),
+    };
+    // Gemma's first configs say "gelu" and mean the approximation
+    let meant = said == word || (key, said, gate) == ("hidden_act", "gelu", Gate::GeluTanh);
+    if meant { Ok(gate) } else { Err(config.unsupported(key, said)) }
+}
+
+fn scores(config: &Config, dim: usize) -> Result<Scores> {
+    let plain = Scores::plain(dim);
+    let of_scalar = positive(config, "query_pre_attn_scalar")?.map(|scalar| 1.0 / scalar.sqrt());
+    let scale = positive(config, "attention_multiplier")?.or(of_scalar).unwrap_or(plain.scale);
+    Ok(Scores { scale, cap: positive(config, "attn_logit_softcapping")?, window: None })
+}
+
+fn multipliers(config: &Config, family: &Family, hidden: usize) -> Result<Multipliers> {
+    let of = |key| Ok::<_, Error>(positive(config, key)?.unwrap_or(1.0));
+    Ok(Multipliers {
+        embedding: match family.switches.embedding {
+            Embedding::Plain => of("embedding_multiplier")?,
+            Embedding::TimesRootWidth => (hidden as f32).sqrt(),
+        },
+        residual: of("residual_multiplier")?,
+        logits: of("logit_scale")? / of("logits_scaling")?,
+    })
+}
+
+fn positive(config: &Config, key: &str) -> Result<Option<f32>> {
+    match config.number(key)?.map(|n| n as f32) {
+        Some(n) if n.is_nan() || n <= 0.0 || n.is_infinite() => {
+            Err(config.wrong(key, &format!("not a positive number: {n}")))
         }
-        other => Err(unsupported(config, "rope_type", other)),
+        other => Ok(other),
     }
 }
 
-/// A positive number of RoPE's parameters.
-fn rope_number(config: &Config, rope: &Map<String, Value>, key: &str) -> Result<Option<f64>> {
-    match rope.get(key).filter(|v| !v.is_null()) {
-        None => Ok(None),
-        Some(value) => match value.as_f64().filter(|n| n.is_finite() && *n > 0.0) {
-            Some(n) => Ok(Some(n)),
-            None => Err(config.wrong(key, &format!("not a positive number: {value}"))),
-        },
-    }
-}
+/// Keys that change the numbers; a family either reads one, or refuses all but what changes nothing.
+const FEATURES: [&str; 18] = [
+    "attention_multiplier",
+    "attn_logit_softcapping",
+    "embedding_multiplier",
+    "final_logit_softcapping",
+    "layer_types",
+    "logit_scale",
+    "logits_scaling",
+    "no_rope_layers",
+    "num_experts",
+    "num_local_experts",
+    "partial_rotary_factor",
+    "quantization_config",
+    "query_pre_attn_scalar",
+    "residual_multiplier",
+    "rope_local_base_freq",
+    "sliding_window",
+    "use_bidirectional_attention",
+    "use_qk_norm",
+];
 
 /// What would change the numbers if it were passed over.
-fn refuse_unknown_features(config: &Config) -> Result<()> {
-    let given = |key: &str| config.value().get(key).filter(|v| !v.is_null());
-    let activation = given("hidden_act").and_then(Value::as_str).unwrap_or("silu");
-    if activation != "silu" {
-        return Err(unsupported(config, "hidden_act", activation));
-    }
-    if let Some(window) = given("sliding_window").filter(|_| given("use_sliding_window") != Some(&Value::Bool(false))) {
-        return Err(unsupported(config, "sliding_window", &window.to_string()));
-    }
-    for key in ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling"] {
-        let value = given(key).cloned().or_else(|| config.rope().get(key).cloned());
-        if let Some(value) = value.filter(|v| v.as_f64() != Some(1.0)) {
-            return Err(unsupported(config, key, &value.to_string()));
-        }
-    }
-    for key in ["quantization_config", "layer_types", "no_rope_layers", "num_local_experts"] {
-        if let Some(value) = given(key).filter(|v| !all_full_attention(v)) {
-            return Err(unsupported(config, key, &shortened(&value.to_string())));
+fn refuse_unknown_features(config: &Config, family: &Family) -> Result<()> {
+    let rope = config.rope();
+    for key in FEATURES.into_iter().filter(|key| !family.reads.iter().any(|read| read == key)) {
+        let given = config.value().get(key).or_else(|| rope.get(key));
+        if let Some(value) = given.filter(|value| !changes_nothing(config, key, value)) {
+            return Err(config.unsupported(key, &shortened(&value.to_string())));
         }
     }
     Ok(())
 }
 
-fn all_full_attention(value: &Value) -> bool {
-    value.as_array().is_some_and(|kinds| kinds.iter().all(|k| k == "full_attention"))
+fn changes_nothing(config: &Config, key: &str, value: &Value) -> bool {
+    let all = |same: &dyn Fn(&Value) -> bool| value.as_array().is_some_and(|values| values.iter().all(same));
+    value.is_null()
+        || match key {
+            "layer_types" => all(&|kind| kind == positions::FULL),
+            "no_rope_layers" => all(&|turns| turns.as_u64() == Some(1)),
+            "sliding_window" => config.value().get("use_sliding_window") == Some(&Value::Bool(false)),
+            "use_bidirectional_attention" | "use_qk_norm" => value.as_bool() == Some(false),
+            "embedding_multiplier" | "logit_scale" | "logits_scaling" => value.as_f64() == Some(1.0),
+            "partial_rotary_factor" | "residual_multiplier" => value.as_f64() == Some(1.0),
+            _ => false,
+        }
 }
 
 fn shortened(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-fn unsupported(config: &Config, key: &str, value: &str) -> Error {
-    let message = config.wrong(key, &format!("the engine does not have this: {value}")).to_string();
-    Error::new(Code::UnsupportedBase, message).with_hint("another base, or a release of sealwright that has it")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
+    use crate::kernels::Scaling;
     use serde_json::json;
 
-    fn shape(change: Value) -> Result<Shape> {
+    /// The shape that a family makes of a small config with some changes.
+    fn shape(model_type: &str, change: Value) -> Result<Shape> {
         let mut value = json!({
-            "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "intermediate_size": 128, "vocab_size": 256, "rms_norm_eps": 1e-6, "rope_theta": 10000.0
+            "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "intermediate_size": 128, "vocab_size": 256, "rms_norm_eps": 1e-6, "model_type": model_type
         });
         value.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.json"), value.to_string()).unwrap();
-        Shape::of(&Config::read(dir.path())?)
+        let config = Config::read(dir.path())?;
+        Shape::of(&config, &Family::of(&config)?)
+    }
+
+    #[test]
+    fn what_a_family_lacks_is_refused_by_key_and_value() {
+        for (change, key, value) in [
+            (json!({"rope_scaling": {"type": "dynamic", "factor": 4.0}}), "rope_type", "dynamic"),
+            (json!({"sliding_window": 4096}), "sliding_window", "4096"),
+            (json!({"hidden_act": "gelu"}), "hidden_act", "gelu"),
+            (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor", "0.5"),
+            (json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), "partial_rotary_factor", "0.5"),
+            (json!({"quantization_config": {"bits": 4}}), "quantization_config", "bits"),
+            (json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping", "30"),
+        ] {
+            let error = shape("llama", change).unwrap_err();
+            assert_eq!(error.code, Code::UnsupportedBase);
+            assert!(error.to_string().contains(key) && error.to_string().contains(value), "{error}");
+        }
+        assert!(shape("llama", json!({"sliding_window": 4096, "use_sliding_window": false})).is_ok());
+        for (key, value) in [("hidden_size", 1 << 21), ("num_hidden_layers", 5000), ("head_dim", 1 << 30)] {
+            assert_eq!(shape("llama", json!({key: value})).unwrap_err().code, Code::BadInput);
+        }
+        assert_eq!(shape("llama", json!({"head_dim": 7})).unwrap_err().code, Code::BadInput);
+        assert_eq!(shape("llama", json!({"num_key_value_heads": 3})).unwrap_err().code, Code::BadInput);
     }
 
     #[test]
@@ -189,30 +351,37 @@ mod tests {
             "original_max_position_embeddings": 64});
         let mut parameters = scaling.clone();
         parameters["rope_theta"] = json!(500000.0);
-        let new = shape(json!({"rope_parameters": parameters, "rope_theta": null})).unwrap();
-        let old = shape(json!({"rope_scaling": scaling, "rope_theta": 500000.0})).unwrap();
+        let new = shape("llama", json!({"rope_parameters": parameters, "rope_theta": null})).unwrap();
+        let old = shape("llama", json!({"rope_scaling": scaling, "rope_theta": 500000.0})).unwrap();
         assert_eq!(new, old);
-        assert_eq!(old.scaling, Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 64.0 });
+        let wanted = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 64.0 };
+        assert_eq!(old.turns, [Turn { theta: 500000.0, scaling: wanted }]);
+    }
+
+    fn windows(model_type: &str, change: Value) -> Vec<Option<usize>> {
+        shape(model_type, change).unwrap().kinds.iter().map(|kind| kind.window).collect()
     }
 
     #[test]
-    fn what_the_engine_lacks_is_refused_by_key_and_value() {
-        for (change, key, value) in [
-            (json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}), "rope_type", "yarn"),
-            (json!({"sliding_window": 4096}), "sliding_window", "4096"),
-            (json!({"hidden_act": "gelu"}), "hidden_act", "gelu"),
-            (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor", "0.5"),
-            (json!({"quantization_config": {"bits": 4}}), "quantization_config", "bits"),
-        ] {
-            let error = shape(change).unwrap_err();
-            assert_eq!(error.code, Code::UnsupportedBase);
-            assert!(error.to_string().contains(key) && error.to_string().contains(value), "{error}");
-        }
-        assert!(shape(json!({"sliding_window": 4096, "use_sliding_window": false})).is_ok());
-        for (key, value) in [("hidden_size", 1 << 21), ("num_hidden_layers", 5000), ("head_dim", 1 << 30)] {
-            assert_eq!(shape(json!({key: value})).unwrap_err().code, Code::BadInput);
-        }
-        assert_eq!(shape(json!({"head_dim": 7})).unwrap_err().code, Code::BadInput);
-        assert_eq!(shape(json!({"num_key_value_heads": 3})).unwrap_err().code, Code::BadInput);
+    fn windows_stand_where_the_config_and_the_family_say() {
+        let (none, four) = (None, Some(4));
+        assert_eq!(windows("mistral", json!({"sliding_window": 4})), [four; 4]);
+        assert_eq!(windows("mistral", json!({"sliding_window": null})), [none; 4]);
+        assert_eq!(windows("qwen2", json!({"sliding_window": 4})), [none; 4]);
+        let used = json!({"sliding_window": 4, "use_sliding_window": true, "max_window_layers": 3});
+        assert_eq!(windows("qwen2", used), [none, none, none, four]);
+        let types = json!(["full_attention", "sliding_attention", "full_attention", "full_attention"]);
+        let used = json!({"sliding_window": 4, "use_sliding_window": true, "layer_types": types});
+        assert_eq!(windows("qwen3", used), [none, four, none, none]);
+        let error = shape("qwen3", json!({"layer_types": ["chunked", "chunked", "chunked", "chunked"]})).unwrap_err();
+        assert!(error.to_string().contains("chunked"));
+        assert!(shape("qwen3", json!({"layer_types": ["full_attention"]})).is_err());
+    }
+
+    #[test]
+    fn layers_without_turns_are_listed_or_counted() {
+        let turns = |change| shape("smollm3", change).unwrap().kinds.iter().map(|k| k.turn).collect::<Vec<_>>();
+        assert_eq!(turns(json!({})), [Some(0), Some(0), Some(0), None]);
+        assert_eq!(turns(json!({"no_rope_layers": [1, 0, 1, 1]})), [Some(0), None, Some(0), Some(0)]);
     }
 }

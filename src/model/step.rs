@@ -2,9 +2,9 @@
 
 use super::block::{Block, Kept, Shared};
 use super::linear::{Adapted, LayerPlaces};
-use super::{Batch, Lora, Model};
+use super::{Batch, Lora, Model, Shape};
 use crate::kernels::{
-    CrossEntropy, Mat, MatMut, Rope, Threads, linear_cross_entropy, matmul, rms_norm, rms_norm_backward,
+    CrossEntropy, Mat, MatMut, Rope, Threads, cap_logits, linear_cross_entropy, matmul, norm, norm_backward,
 };
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ pub enum Keep {
 /// Buffers of one model that live from step to step: a step of known size allocates next to nothing.
 pub struct Workspace {
     keep: Keep,
-    rope: Rope,
+    ropes: Vec<Rope>,
     positions: Vec<usize>,
     /// `[T, C]` the input of each block, and the output of the last; two that alternate where nothing is kept.
     inputs: Vec<Vec<f32>>,
@@ -50,7 +50,7 @@ impl Model {
     pub fn workspace(&self, keep: Keep) -> Workspace {
         Workspace {
             keep,
-            rope: self.shape.rope(),
+            ropes: self.shape.ropes(),
             positions: Vec::new(),
             inputs: Vec::new(),
             kept: Vec::new(),
@@ -74,9 +74,9 @@ impl Model {
         self.forward(Some((lora, &places)), batch, work, true);
         let loss = self.head(batch, work, true);
         work.head.scatter(&mut work.d, batch.tokens.len() * self.shape.hidden);
-        let Workspace { keep, rope, positions, inputs, kept, shared, d, .. } = work;
+        let Workspace { keep, ropes, positions, inputs, kept, shared, d, .. } = work;
         for layer in (lowest..self.shape.layers).rev() {
-            let block = self.block(layer, Some((lora, &places)), rope, positions, batch);
+            let block = self.block(layer, Some((lora, &places)), ropes, positions, &batch.bounds);
             let x = &inputs[layer];
             let kept = match keep {
                 Keep::All => &mut kept[layer],
@@ -116,10 +116,11 @@ impl Model {
         let (hidden, vocab) = (self.shape.hidden, self.shape.vocab);
         let rows = x.len() / hidden;
         let (mut n, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows]);
-        rms_norm(x, &self.weights.norm, self.shape.eps, &mut n, &mut rstd);
+        norm(self.shape.centre, x, &self.weights.norm, self.shape.eps, &mut n, &mut rstd);
         let mut logits = vec![0.0; rows * vocab];
         let head = Mat::new(self.weights.head(), vocab, hidden);
         matmul(MatMut::new(&mut logits, rows, vocab), false, 1.0, Mat::new(&n, rows, hidden), head.t(), Threads::All);
+        cap_logits(&mut logits, self.shape.logit_cap);
         logits
     }
 
@@ -128,25 +129,27 @@ impl Model {
         let hidden = self.shape.hidden;
         x.resize(tokens.len() * hidden, 0.0);
         for (row, id) in x.chunks_mut(hidden).zip(tokens) {
-            row.copy_from_slice(&self.weights.embedding[*id as usize * hidden..][..hidden]);
+            let embedding = &self.weights.embedding[*id as usize * hidden..][..hidden];
+            row.iter_mut().zip(embedding).for_each(|(x, e)| *x = self.shape.multipliers.embedding * e);
         }
     }
 
-    fn block<'a>(
+    pub(super) fn block<'a>(
         &'a self,
         layer: usize,
         adapter: Option<(&'a Lora, &'a [LayerPlaces])>,
-        rope: &'a Rope,
+        ropes: &'a [Rope],
         positions: &'a [usize],
-        batch: &'a Batch,
+        bounds: &'a [usize],
     ) -> Block<'a> {
         Block {
             layer: &self.weights.layers[layer],
             shape: &self.shape,
+            scores: self.shape.scores(layer),
             lora: adapted(adapter, layer),
-            rope,
+            rope: self.shape.kinds[layer].turn.map(|turn| &ropes[turn]),
             positions,
-            bounds: &batch.bounds,
+            bounds,
         }
     }
 
@@ -156,13 +159,13 @@ impl Model {
         let size = batch.tokens.len() * self.shape.hidden;
         let all = train && work.keep == Keep::All;
         work.place(batch);
-        let Workspace { rope, positions, inputs, kept, shared, .. } = work;
+        let Workspace { ropes, positions, inputs, kept, shared, .. } = work;
         inputs.resize_with(if train { layers + 1 } else { 2 }, Vec::new);
         inputs.iter_mut().for_each(|x| x.resize(size, 0.0));
         kept.resize_with(if all { layers } else { 1 }, Kept::default);
         self.embed(&batch.tokens, &mut inputs[0]);
         for layer in 0..layers {
-            let block = self.block(layer, adapter, rope, positions, batch);
+            let block = self.block(layer, adapter, ropes, positions, &batch.bounds);
             let (x, y) = inputs.split_at_mut(if train { layer + 1 } else { 1 });
             block.forward(&x[x.len() - 1], &mut kept[if all { layer } else { 0 }], shared, &mut y[0]);
             if !train {
@@ -179,20 +182,21 @@ impl Model {
         let Workspace { inputs, head, .. } = work;
         let x = inputs.last().map_or(&[][..], |x| x);
         head.gather(x, batch, self.shape.hidden);
-        let (vocab, norm) = (self.shape.vocab, &self.weights.norm);
-        rms_norm(&head.x, norm, self.shape.eps, &mut head.n, &mut head.rstd);
+        let (Shape { vocab, centre, eps, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm);
+        norm(*centre, &head.x, gain, *eps, &mut head.n, &mut head.rstd);
         let dn = gradient.then_some(&mut head.dn[..]);
-        let loss = linear_cross_entropy(&head.n, self.weights.head(), vocab, &head.targets, dn, &mut head.loss);
+        let (targets, buffers) = (&head.targets, &mut head.loss);
+        let loss = linear_cross_entropy(&head.n, self.weights.head(), *vocab, *logit_cap, targets, dn, buffers);
         if gradient {
             head.dx.fill(0.0);
-            rms_norm_backward(&head.x, norm, &head.rstd, &mut head.dn, &mut head.dx);
+            norm_backward(*centre, &head.x, gain, &head.rstd, &mut head.dn, &mut head.dx);
         }
         loss
     }
 }
 
 /// The adapter of a block's four linear layers.
-pub(super) fn adapted<'a>(adapter: Option<(&'a Lora, &'a [LayerPlaces])>, layer: usize) -> [Adapted<'a>; 4] {
+fn adapted<'a>(adapter: Option<(&'a Lora, &'a [LayerPlaces])>, layer: usize) -> [Adapted<'a>; 4] {
     match adapter {
         None => [Adapted::NONE; 4],
         Some((lora, places)) => std::array::from_fn(|n| Adapted::new(lora, &places[layer][n])),
@@ -205,7 +209,7 @@ impl Workspace {
         self.positions.clear();
         for document in batch.bounds.windows(2) {
             self.positions.extend(0..document[1] - document[0]);
-            self.rope.reach(document[1] - document[0]);
+            self.ropes.iter_mut().for_each(|rope| rope.reach(document[1] - document[0]));
         }
     }
 }
@@ -241,26 +245,36 @@ impl Head {
 mod tests {
     use super::*;
     use crate::base::Base;
+    use crate::base::family::Family;
     use crate::kernels::AttentionGrad;
 
     #[test]
     fn a_step_holds_what_the_formula_says() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tied/base");
-        let model = Model::load(&Base::open(&folder).unwrap()).unwrap();
-        let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from);
-        let lora = model.lora(3, 6.0, &targets).unwrap();
-        let batch = Batch { tokens: vec![7; 50], targets: vec![8; 50], loss: vec![true; 50], bounds: vec![0, 20, 50] };
-        for keep in [Keep::All, Keep::Inputs] {
-            let mut work = model.workspace(keep);
-            model.train_step(&lora, &batch, &mut vec![0.0; lora.values.len()], &mut work);
-            let said = model.shape().memory(50, 3, lora.values.len(), keep);
-            assert_eq!(said.kept, 4 * (lengths(&work.inputs) + work.kept.iter().map(Kept::numbers).sum::<usize>()));
-            let head = [&work.head.x, &work.head.n, &work.head.rstd, &work.head.dn, &work.head.dx].map(Vec::len);
-            let shared = work.shared.numbers() + work.d.len() + head.iter().sum::<usize>();
-            let elsewhere = AttentionGrad::bytes(50, model.shape.heads) + CrossEntropy::bytes(50, model.shape.vocab);
-            let held = 4 * shared + elsewhere;
-            assert!(held <= said.shared && said.shared <= held + held / 20, "{held} held, {} said", said.shared);
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        for base in std::fs::read_dir(golden).unwrap().map(|f| f.unwrap().path().join("base")).filter(|f| f.is_dir()) {
+            let base = Base::open(&base).unwrap();
+            let model = Model::load(&base).unwrap();
+            let family = Family::of(&base.config).unwrap();
+            let targets: Vec<String> = family.projections.targets().map(String::from).collect();
+            let lora = model.lora(3, 6.0, &targets).unwrap();
+            let (targets, bounds) = (vec![8; 50], vec![0, 20, 50]);
+            let batch = Batch { tokens: vec![7; 50], targets, loss: vec![true; 50], bounds };
+            for keep in [Keep::All, Keep::Inputs] {
+                holds(&model, &lora, &batch, keep);
+            }
         }
+    }
+
+    fn holds(model: &Model, lora: &Lora, batch: &Batch, keep: Keep) {
+        let mut work = model.workspace(keep);
+        model.train_step(lora, batch, &mut vec![0.0; lora.values.len()], &mut work);
+        let said = model.shape().memory(50, 3, lora.values.len(), keep);
+        assert_eq!(said.kept, 4 * (lengths(&work.inputs) + work.kept.iter().map(Kept::numbers).sum::<usize>()));
+        let head = [&work.head.x, &work.head.n, &work.head.rstd, &work.head.dn, &work.head.dx].map(Vec::len);
+        let shared = work.shared.numbers() + work.d.len() + head.iter().sum::<usize>();
+        let elsewhere = AttentionGrad::bytes(50, model.shape.heads) + CrossEntropy::bytes(50, model.shape.vocab);
+        let held = 4 * shared + elsewhere;
+        assert!(held <= said.shared && said.shared <= held + held / 20, "{held} held, {} said", said.shared);
     }
 
     fn lengths(buffers: &[Vec<f32>]) -> usize {

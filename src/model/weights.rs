@@ -2,7 +2,7 @@
 
 use super::Shape;
 use super::linear::{Linear, Part};
-use crate::base::family::{self, Family};
+use crate::base::family::{self, Family, Gain};
 use crate::base::weights::Weights;
 use crate::base::{Base, Dtype};
 use crate::error::{Code, Error, Result};
@@ -16,26 +16,32 @@ pub(super) struct Network {
     pub embedding: Vec<f32>,
     /// The blocks.
     pub layers: Vec<Layer>,
-    /// `[C]` gain of the last norm.
+    /// `[C]` gain of the last norm, times what the family multiplies logits by.
     pub norm: Vec<f32>,
     /// `[V, C]`; `None` where it is the embedding.
     head: Option<Vec<f32>>,
 }
 
-/// One block.
+/// One block; a norm that is `None` is one that the family lacks.
 pub(super) struct Layer {
     /// `[C]`
-    pub attention_norm: Vec<f32>,
+    pub attention_norm: Option<Vec<f32>>,
     /// C → (H + 2K)·D: q, k and v.
     pub qkv: Linear,
+    /// Gains for queries and keys.
+    pub heads_norm: Option<[Vec<f32>; 2]>,
     /// H·D → C
     pub o: Linear,
+    /// `[C]`, of what attention gives.
+    pub after_attention: Option<Vec<f32>>,
     /// `[C]`
-    pub ffn_norm: Vec<f32>,
+    pub ffn_norm: Option<Vec<f32>>,
     /// C → 2F: gate and up.
     pub gate_up: Linear,
     /// F → C
     pub down: Linear,
+    /// `[C]`, of what feed-forward gives.
+    pub after_ffn: Option<Vec<f32>>,
 }
 
 impl Layer {
@@ -53,18 +59,19 @@ impl Network {
 
     /// Reads all of a base's weights; a tensor that is missing, of another shape, or unknown is an error.
     pub fn read(base: &Base, family: &Family, shape: &Shape) -> Result<Self> {
-        let mut reader = Reader { base, weights: Weights::map(base)?, read: BTreeSet::new() };
+        let mut reader = Reader { base, family, shape, weights: Weights::map(base)?, read: BTreeSet::new() };
         let names = &family.weights;
         let head = match shape.tied {
             true => None,
             false => Some(reader.tensor(&names.head, &[shape.vocab, shape.hidden])?),
         };
-        let network = Self {
+        let mut network = Self {
             embedding: reader.tensor(&names.embedding, &[shape.vocab, shape.hidden])?,
-            layers: (0..shape.layers).map(|n| reader.layer(family, shape, n)).collect::<Result<_>>()?,
-            norm: reader.tensor(&names.final_norm, &[shape.hidden])?,
+            layers: (0..shape.layers).map(|n| reader.layer(n)).collect::<Result<_>>()?,
+            norm: reader.gain(&names.final_norm, shape.hidden)?,
             head,
         };
+        multiply(&mut network.norm, shape.multipliers.logits);
         reader.nothing_left(&names.head)?;
         Ok(network)
     }
@@ -72,41 +79,70 @@ impl Network {
 
 struct Reader<'a> {
     base: &'a Base,
+    family: &'a Family,
+    shape: &'a Shape,
     weights: Weights<'a>,
     read: BTreeSet<String>,
 }
 
 impl Reader<'_> {
-    fn layer(&mut self, family: &Family, shape: &Shape, n: usize) -> Result<Layer> {
-        let (p, heads) = (&family.projections, shape.heads);
+    fn layer(&mut self, n: usize) -> Result<Layer> {
+        let (family, shape) = (self.family, self.shape);
+        let (p, w, heads, biases) = (&family.projections, &family.weights, shape.heads, shape.biases);
         let (q, kv) = (heads.query * heads.dim, heads.kv * heads.dim);
-        let (hidden, ffn) = (shape.hidden, shape.ffn);
-        let name = |of: &str| family::at_layer(of, n);
-        let qkv = [(name(&p.q), q), (name(&p.k), kv), (name(&p.v), kv)];
-        let gate_up = [(name(&p.gate), ffn), (name(&p.up), ffn)];
-        Ok(Layer {
-            attention_norm: self.tensor(&name(&family.weights.attention_norm), &[hidden])?,
-            qkv: self.linear(&qkv, hidden, shape.attention_bias)?,
-            o: self.linear(&[(name(&p.o), hidden)], q, shape.attention_bias)?,
-            ffn_norm: self.tensor(&name(&family.weights.feed_forward_norm), &[hidden])?,
-            gate_up: self.linear(&gate_up, hidden, shape.mlp_bias)?,
-            down: self.linear(&[(name(&p.down), hidden)], ffn, shape.mlp_bias)?,
-        })
+        let (hidden, ffn, residual) = (shape.hidden, shape.ffn, shape.multipliers.residual);
+        let mut layer = Layer {
+            attention_norm: self.norm(&w.attention_norm, n, hidden)?,
+            qkv: self.linear(&p.qkv, n, hidden, &[q, kv, kv], biases.qkv)?,
+            heads_norm: self.heads_norm(n)?,
+            o: self.linear(std::slice::from_ref(&p.o), n, q, &[hidden], biases.o)?,
+            after_attention: self.norm(&w.after_attention_norm, n, hidden)?,
+            ffn_norm: self.norm(&w.feed_forward_norm, n, hidden)?,
+            gate_up: self.linear(&p.gate_up, n, hidden, &[ffn, ffn], biases.gate_up)?,
+            down: self.linear(std::slice::from_ref(&p.down), n, ffn, &[hidden], biases.down)?,
+            after_ffn: self.norm(&w.after_feed_forward_norm, n, hidden)?,
+        };
+        scale_branch(&mut layer.o, &mut layer.after_attention, residual);
+        scale_branch(&mut layer.down, &mut layer.after_ffn, residual);
+        Ok(layer)
     }
 
-    /// Projections of one input as one matrix, their rows one after the other.
-    fn linear(&mut self, projections: &[(String, usize)], inputs: usize, bias: bool) -> Result<Linear> {
+    /// Projections of one input as one matrix, their rows one after the other: a tensor each, or one for all.
+    fn linear(&mut self, names: &[String], layer: usize, inputs: usize, rows: &[usize], bias: bool) -> Result<Linear> {
+        let whole = [rows.iter().sum()];
+        let rows = if names.len() == 1 { &whole } else { rows };
         let (mut weight, mut biases, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         let mut outputs = 0;
-        for (name, rows) in projections {
+        for (name, rows) in names.iter().zip(rows) {
+            let name = family::at_layer(name, layer);
             weight.extend(self.tensor(&format!("{name}.weight"), &[*rows, inputs])?);
             if bias {
                 biases.extend(self.tensor(&format!("{name}.bias"), &[*rows])?);
             }
-            parts.push(Part { name: name.clone(), columns: outputs..outputs + rows });
+            parts.push(Part { name, columns: outputs..outputs + rows });
             outputs += rows;
         }
-        Ok(Linear { inputs, outputs, weight, bias: bias.then_some(biases), parts })
+        Ok(Linear { inputs, outputs, weight, multiplier: 1.0, bias: bias.then_some(biases), parts })
+    }
+
+    fn norm(&mut self, name: &Option<String>, layer: usize, width: usize) -> Result<Option<Vec<f32>>> {
+        name.as_ref().map(|name| self.gain(&family::at_layer(name, layer), width)).transpose()
+    }
+
+    fn heads_norm(&mut self, layer: usize) -> Result<Option<[Vec<f32>; 2]>> {
+        let widths = self.shape.head_norm_groups().map(|groups| groups.map(|(_, width)| width));
+        let names = &self.family.weights;
+        let Some([q, k]) = widths else { return Ok(None) };
+        let gains = self.norm(&names.query_norm, layer, q)?.zip(self.norm(&names.key_norm, layer, k)?);
+        Ok(gains.map(|(q, k)| [q, k]))
+    }
+
+    fn gain(&mut self, name: &str, width: usize) -> Result<Vec<f32>> {
+        let mut gain = self.tensor(name, &[width])?;
+        if self.family.switches.gain == Gain::OnePlusWeight {
+            gain.iter_mut().for_each(|g| *g += 1.0);
+        }
+        Ok(gain)
     }
 
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
@@ -135,6 +171,24 @@ impl Reader<'_> {
             )
             .with_hint("config.json and weights may belong to different models")),
         }
+    }
+}
+
+/// Multiplies what a branch adds to the residual stream: its last operation takes the factor in.
+fn scale_branch(linear: &mut Linear, after: &mut Option<Vec<f32>>, factor: f32) {
+    match after {
+        Some(gain) => multiply(gain, factor),
+        None => {
+            multiply(&mut linear.weight, factor);
+            linear.bias.iter_mut().for_each(|bias| multiply(bias, factor));
+            linear.multiplier = factor;
+        }
+    }
+}
+
+fn multiply(values: &mut [f32], factor: f32) {
+    if factor != 1.0 {
+        values.iter_mut().for_each(|x| *x *= factor);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::machine;
 use super::plan::Plan;
 use crate::base::Base;
+use crate::base::family::Family;
 use crate::error::{Code, Error, Result};
 use crate::model::{Keep, Memory, Shape};
 
@@ -24,7 +25,14 @@ pub struct Forecast {
 
 /// Plans what is kept and what is made again, or refuses at once and names the smallest change that would fit.
 pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast> {
-    let shape = Shape::of(&base.config)?;
+    let shape = Shape::of(&base.config, &Family::of(&base.config)?)?;
+    if let Some(longest) = shape.longest.filter(|longest| plan.sequence > *longest) {
+        return Err(Error::new(
+            Code::UnsupportedBase,
+            format!("rows of {} tokens; the engine reads this base up to {longest}", plan.sequence),
+        )
+        .with_hint(format!("train.sequence = {longest}")));
+    }
     let sides = adapted_sides(base, targets);
     judge(plan, machine::memory_available(), |plan, keep| {
         shape.memory(plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Tiny Llama bases with what PyTorch and PEFT make of them: the golden files of tests/it/engine.rs.
+"""Tiny bases with what PyTorch and PEFT make of them: the golden files of tests/it/engine.rs.
 
-Use: make_golden.py [--venv DIR]     (DIR is made, with torch, transformers and peft, where it is not there yet)
+Use: make_golden.py [--venv DIR] [--only NAME ...]
+DIR is made, with torch, transformers and peft, where it is not there yet.
 
-Two bases beside this script, weights random and in bf16: `untied` (grouped-query heads) and `tied` (head shared with
-the embedding, biases, Llama 3's banded rotary frequencies, a head width apart from hidden / heads). In each folder:
+Bases in folders beside this script, weights random and in bf16. Two of the Llama family with a training: `untied`
+(grouped-query heads) and `tied` (head shared with the embedding, biases, Llama 3's banded rotary frequencies, a head
+width apart from hidden / heads). One or two of each other family, smaller and without. In each folder:
   base/                 config.json, model.safetensors
-  adapter/              a PEFT adapter of rank 4 on all seven projections, A and B random
+  adapter/              a PEFT adapter of rank 4 (other families: 2) on all linear projections, A and B random
   inputs.safetensors    input_ids, attention_mask, labels: two rows, the second padded on the right
   expected.safetensors  base_logits, adapter_logits, base_loss, adapter_loss, grad.<adapter tensor>; f32
-  train.safetensors     init.<adapter tensor>: a fresh PEFT adapter; tokens [steps, rows, positions]; losses [steps]
+  train.safetensors     (the two) init.<adapter tensor>: a fresh PEFT adapter; tokens [steps, rows, positions]; losses
   train.json            the numbers of that training: AdamW, clipping, warm-up and cosine
 The loss is the mean over the labels that are not -100, shifted by one.
 """
@@ -27,17 +29,50 @@ BASES = {
                  rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
                                       high_freq_factor=4.0, original_max_position_embeddings=16)),
 }
+# other families, small enough to be many: {name: (config class, what differs from SMALL, projections)}
+SMALL = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+             intermediate_size=24, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+SMALL_RANK = 2
+GATE_UP = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"]
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+SLIDING_FULL = ["sliding_attention", "full_attention"]
+FAMILIES = {
+    "llama-yarn": ("LlamaConfig", dict(rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0,
+                                                            original_max_position_embeddings=16)), TARGETS),
+    "mistral": ("MistralConfig", dict(sliding_window=4, head_dim=6), TARGETS),
+    "qwen2": ("Qwen2Config", dict(use_sliding_window=True, sliding_window=4, max_window_layers=1,
+                                  tie_word_embeddings=True), TARGETS),
+    "qwen3": ("Qwen3Config", dict(head_dim=6, tie_word_embeddings=True), TARGETS),
+    "smollm3": ("SmolLM3Config", dict(no_rope_layer_interval=2, tie_word_embeddings=True), TARGETS),
+    "granite": ("GraniteConfig", dict(embedding_multiplier=6.0, attention_multiplier=0.1, residual_multiplier=0.4,
+                                      logits_scaling=3.0, attention_bias=True, mlp_bias=True), TARGETS),
+    "gemma": ("GemmaConfig", dict(head_dim=6), TARGETS),
+    "gemma2": ("Gemma2Config", dict(head_dim=6, query_pre_attn_scalar=5, sliding_window=4,
+                                    attn_logit_softcapping=5.0, final_logit_softcapping=3.0), TARGETS),
+    "gemma3": ("Gemma3TextConfig", dict(head_dim=6, query_pre_attn_scalar=5, sliding_window=4,
+                                        layer_types=SLIDING_FULL), TARGETS),
+    "phi3": ("Phi3Config", dict(sliding_window=5), FUSED),
+    "phi3-longrope": ("Phi3Config", dict(max_position_embeddings=96, original_max_position_embeddings=48,
+                                         rope_parameters=dict(rope_type="longrope", rope_theta=10000.0,
+                                                              short_factor=[1.0, 1.3], long_factor=[1.0, 3.0],
+                                                              original_max_position_embeddings=48)), FUSED),
+    "olmo2": ("Olmo2Config", dict(), TARGETS),
+    "ernie4_5": ("Ernie4_5Config", dict(head_dim=6, use_bias=True), TARGETS),
+    "glm": ("GlmConfig", dict(head_dim=8, partial_rotary_factor=0.5), GATE_UP),
+    "glm4": ("Glm4Config", dict(head_dim=8, partial_rotary_factor=0.5), GATE_UP),
+    "cohere": ("CohereConfig", dict(logit_scale=0.25), TARGETS),
+}
 TRAIN = dict(steps=10, rows=2, positions=16, rank=4, alpha=8, learning_rate=2e-2, betas=[0.9, 0.999], eps=1e-8,
              weight_decay=0.01, max_grad_norm=1.0, warmup_steps=3)
 
 
-def inside(venv):
+def inside(venv, only):
     """runs this script again by the venv's python, which it makes first where it is missing"""
     python = venv / "bin/python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    os.execv(python, [python, __file__])
+    os.execv(python, [python, __file__, *(["--only", *only] if only else [])])
 
 
 def rate(step):
@@ -48,9 +83,8 @@ def rate(step):
     return TRAIN["learning_rate"] * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def make_base(folder, change, generator):
+def make_base(folder, config, generator):
     import torch, transformers
-    config = transformers.LlamaConfig(**{**COMMON, **change})
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     with torch.no_grad():
         for name, p in sorted(dict(model.named_parameters()).items()):
@@ -70,30 +104,30 @@ def load(folder):
         folder / "base", dtype=torch.float32, attn_implementation="eager").eval()
 
 
-def adapted(model):
+def adapted(model, targets=TARGETS, rank=TRAIN["rank"]):
     import peft
-    return peft.get_peft_model(model, peft.LoraConfig(r=TRAIN["rank"], lora_alpha=TRAIN["alpha"], lora_dropout=0.0,
-                                                      bias="none", target_modules=TARGETS, task_type="CAUSAL_LM"))
+    return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, bias="none",
+                                                      target_modules=targets, task_type="CAUSAL_LM"))
 
 
 def trainable(model):
     return {k.replace(".default.weight", ".weight"): p for k, p in model.named_parameters() if p.requires_grad}
 
 
-def make_values(folder, generator):
+def make_values(folder, generator, *lora):
     import torch
     from safetensors.torch import save_file
-    ids = torch.randint(3, COMMON["vocab_size"], (2, 12), generator=generator)
+    model = load(folder)
+    ids = torch.randint(3, model.config.vocab_size, (2, 12), generator=generator)
     mask = torch.ones_like(ids)
     mask[1, 8:] = 0
     ids = ids * mask
     labels = torch.where(mask == 1, ids, -100)
     labels[0, :3] = -100
     inputs = dict(input_ids=ids, attention_mask=mask, labels=labels)
-    model = load(folder)
     with torch.no_grad():
         plain = model(**inputs)
-    model = adapted(model)
+    model = adapted(model, *lora)
     with torch.no_grad():
         for _, p in sorted(trainable(model).items()):
             p.copy_(0.3 * torch.randn(p.shape, generator=generator) / p.shape[1] ** 0.5)
@@ -135,18 +169,25 @@ def make_training(folder, generator):
     print(folder.name, "losses", " ".join(f"{x:.5f}" for x in losses))
 
 
-def main():
+def main(only):
     import torch, transformers
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    for n, (name, change) in enumerate(BASES.items()):
+    for n, name in enumerate([*BASES, *FAMILIES]):
+        if only and name not in only:
+            continue
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
         torch.manual_seed(n)
         generator = torch.Generator().manual_seed(17 + n)
-        make_base(folder, change, generator)
-        make_values(folder, generator)
-        make_training(folder, generator)
+        if name in BASES:
+            make_base(folder, transformers.LlamaConfig(**{**COMMON, **BASES[name]}), generator)
+            make_values(folder, generator)
+            make_training(folder, generator)
+        else:
+            kind, change, targets = FAMILIES[name]
+            make_base(folder, getattr(transformers, kind)(**{**SMALL, **change}), generator)
+            make_values(folder, generator, targets, SMALL_RANK)
     size = sum(f.stat().st_size for f in HERE.rglob("*") if f.is_file())
     print(f"torch {torch.__version__}, transformers {transformers.__version__}: {size // 1024} KiB")
 
@@ -154,5 +195,6 @@ def main():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, help="a Python environment for PyTorch; made where it is missing")
-    venv = parser.parse_args().venv
-    inside(venv.resolve()) if venv else main()
+    parser.add_argument("--only", nargs="*", help="names of folders; the others stay as they are")
+    args = parser.parse_args()
+    inside(args.venv.resolve(), args.only) if args.venv else main(args.only)
