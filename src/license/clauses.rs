@@ -247,6 +247,14 @@ fn gap(
     }
 }
 
+/// A span at a place where it stands, as the last of a run.
+struct Step {
+    span: usize,
+    at: usize,
+    end: usize,
+    before: Option<usize>,
+}
+
 /// The longest run of spans that stand in the text in the same order: span and place.
 fn align(windows: &Windows, spans: &[(usize, usize, u32)]) -> Vec<(usize, usize)> {
     let lengths: BTreeSet<usize> = spans.iter().map(|s| s.1).collect();
@@ -260,20 +268,26 @@ fn align(windows: &Windows, spans: &[(usize, usize, u32)]) -> Vec<(usize, usize)
             }
         }
     }
-    // patience: the tail of the best run of each length; places of one span from the last to the first
-    let (mut tails, mut steps): (Vec<usize>, Vec<(usize, usize, Option<usize>)>) = (Vec::new(), Vec::new());
+    // patience: of all runs of a length, the one that ends first; places of one span from the last to the first
+    let (mut tails, mut steps): (Vec<usize>, Vec<Step>) = (Vec::new(), Vec::new());
     for (span, (_, length, hash)) in spans.iter().enumerate() {
         for &at in places.get(&(*length, *hash)).into_iter().flatten().rev() {
-            let run = tails.partition_point(|&step: &usize| steps[step].1 < at);
-            steps.push((span, at, run.checked_sub(1).map(|r| tails[r])));
-            if run == tails.len() { tails.push(steps.len() - 1) } else { tails[run] = steps.len() - 1 }
+            let run = tails.partition_point(|&step: &usize| steps[step].end <= at);
+            let before = run.checked_sub(1).map(|r| tails[r]);
+            let end = at + length;
+            if run == tails.len() {
+                tails.push(steps.len());
+            } else if end < steps[tails[run]].end {
+                tails[run] = steps.len();
+            }
+            steps.push(Step { span, at, end, before });
         }
     }
     let mut run = Vec::new();
     let mut step = tails.last().copied();
-    while let Some((span, at, before)) = step.map(|s| steps[s]) {
-        run.push((span, at));
-        step = before;
+    while let Some(Step { span, at, before, .. }) = step.map(|s| &steps[s]) {
+        run.push((*span, *at));
+        step = *before;
     }
     run.reverse();
     run
@@ -283,4 +297,43 @@ fn align(windows: &Windows, spans: &[(usize, usize, u32)]) -> Vec<(usize, usize)
 fn shown(words: &[&str]) -> String {
     let more = if words.len() > SHOWN { " …" } else { "" };
     words[..words.len().min(SHOWN)].join(" ") + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(known: &str, at_hand: &str) -> Vec<String> {
+        let tokens = tokens(at_hand);
+        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        compare(&tokens, &of(known, "none", &[])).iter().map(Difference::to_string).collect()
+    }
+
+    #[test]
+    fn a_phrase_that_stands_twice_hides_nothing() {
+        let text = "One two three four five six seven eight terms and conditions for use here.\n\n\
+            Terms and conditions for use here.\n\nThese are other words at the end.\n";
+        assert_eq!(told(text, text), Vec::<String>::new());
+        let without = text.replace("Terms and conditions for use here.\n\n", "");
+        assert_eq!(told(text, &without), ["paragraph 2 is missing"]);
+        assert_eq!(told(text, &text.replace("other", "no other")).len(), 1);
+        assert_eq!(told(text, ""), ["paragraph 1 is missing", "paragraph 2 is missing", "paragraph 3 is missing"]);
+    }
+
+    #[test]
+    fn a_clause_is_written_and_read() {
+        let clauses = of(
+            "1. One two three four five six.\n2. Words without an end, or so it seems to whoever reads.\n",
+            "none",
+            &[],
+        );
+        for clause in clauses {
+            assert_eq!(Clause::try_from(String::from(clause.clone())), Ok(clause));
+        }
+        for wrong in
+            ["", "1 12", "1 x 0123abcd", "1 12 0123abc", "1 24 0123abcd", "1 0 ", "1 12 \u{e9}\u{e9}\u{e9}\u{e9}"]
+        {
+            assert!(Clause::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
 }

@@ -24,7 +24,8 @@ fn numbered(text: &str) -> Vec<(usize, String)> {
     let item = re!(
         r"(?i)^[\s>#*_]*(?:(section|article|clause)\s+)?(\(?)([0-9]{1,2}(?:\.[0-9]{1,2})*|[a-z]|[ivx]{1,5})([.):]?)(?:[\s*_]|$)"
     );
-    let (mut labels, mut path): (Vec<(usize, String)>, Vec<(Kind, String)>) = (Vec::new(), Vec::new());
+    let mut labels: Vec<(usize, String)> = Vec::new();
+    let mut path: Vec<(Kind, String)> = Vec::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let start = at;
