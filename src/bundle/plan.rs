@@ -13,7 +13,7 @@ use jiff::civil::Date;
 pub struct PackPlan<'a> {
     /// What the clearance says, and what must travel.
     pub papers: &'a Papers,
-    /// The derivative, as [`derivative::gather`] finds it.
+    /// The derivative, as `derivative::gather` finds it.
     pub files: &'a [SourceFile],
     /// The vendor, as it signs contracts.
     pub vendor: &'a str,

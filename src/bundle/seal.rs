@@ -29,7 +29,7 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Writes the bundle to `out`. There is no way here without a clearance: it alone makes [`Papers`].
+/// Writes the bundle to `out`. There is no way here without a clearance: it alone makes the papers.
 pub fn pack(plan: &PackPlan<'_>, out: &Path) -> Result<Packed> {
     derivative::check(plan.files)?;
     let mut files = plan.files.iter().map(SourceFile::measure).collect::<Result<Vec<_>>>()?;
