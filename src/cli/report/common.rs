@@ -59,7 +59,11 @@ pub fn how(listed: &Listed) -> String {
 /// Where the licence says it: `MIT, clause 1`.
 pub fn clause(finding: &Finding) -> Option<String> {
     let license = finding.license.as_ref()?;
-    Some(finding.clause.as_ref().map_or(license.clone(), |clause| format!("{license}, clause {clause}")))
+    Some(match finding.clause.as_deref() {
+        None => license.clone(),
+        Some("silent") => format!("{license}, which is silent on it"),
+        Some(clause) => format!("{license}, clause {clause}"),
+    })
 }
 
 /// The line that decided, with its reason where it gives one.
