@@ -1,7 +1,6 @@
 //! The derivative that a product ships: what `train` made, or what another trainer did. Shared by `pack` and `build`.
 
 use super::stages::State;
-use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
 use sealwright::base::Fingerprint;
 use sealwright::bundle::{self, Recipe, SourceFile};
@@ -105,7 +104,8 @@ fn salt(state: &State) -> Result<[u8; 32]> {
     let path = state.folder().join("salt");
     if !path.is_file() {
         let mut random = [0; 32];
-        OsRng.fill_bytes(&mut random);
+        getrandom::fill(&mut random)
+            .map_err(|e| Error::new(Code::Io, format!("the system gives no random bytes: {e}")))?;
         sealwright::data::write_atomically(&path, |file| file.write_all(&random).at(&path))?;
     }
     let bytes = sealwright::data::read_bytes(&path, 32)?;
