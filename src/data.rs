@@ -153,6 +153,15 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut std::fs::File) -> R
     sync_folder(parent)
 }
 
+/// Makes a folder that its owner alone can read (0700), where there is none yet.
+pub fn private_folder(folder: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).at(folder)
+}
+
 /// Makes a rename in `folder` last through a power cut.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {

@@ -9,3 +9,6 @@ mod record;
 pub use peft::{Adapter, CONFIG_FILE, MAX_TENSOR_BYTES, Module, TENSOR_FILE, read, write};
 pub use recipe::{MAX_CONFIG_BYTES, MAX_RANK, Recipe};
 pub use record::{DataFile, HeldOut, RECORD_FILE, RunRecord, StepLoss};
+
+/// Where a product's own adapter lies, in its state folder.
+pub const FOLDER: &str = "adapter";

@@ -31,7 +31,7 @@ impl Derivative {
             (Some(derivative), _) => Self::theirs(product, &product.resolve(&derivative.path)),
             (None, Ship::Merged) => Err(Error::new(Code::NotBuilt, "merging what was trained is not built yet")
                 .with_hint("ship = \"adapter\", or merge it elsewhere and name the folder in [derivative]")),
-            (None, Ship::Adapter) => Self::ours(&state.folder().join("adapter"), base, state),
+            (None, Ship::Adapter) => Self::ours(&state.folder().join(adapter::FOLDER), base, state),
         }
     }
 

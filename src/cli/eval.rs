@@ -8,7 +8,7 @@ use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::model::{Lora, Model};
 use sealwright::product::{Product, Train};
-use sealwright::train::{self, Material, Plan, eval, lora};
+use sealwright::train::{Material, Plan, eval, lora};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ fn adapter_folder(args: &Args, product: &Product) -> Result<Option<PathBuf>> {
         Some(none) if none.as_os_str() == "none" => Ok(None),
         Some(folder) => Ok(Some(folder.clone())),
         None => {
-            let own = product.state_folder().join(train::ADAPTER_FOLDER);
+            let own = product.state_folder().join(adapter::FOLDER);
             let folder = product.derivative.as_ref().map_or(own, |d| product.resolve(&d.path));
             match folder.is_dir() {
                 true => Ok(Some(folder)),

@@ -21,11 +21,7 @@ pub struct State {
 impl State {
     /// Makes the folder (0700) where there is none, and locks it.
     pub fn lock(folder: &Path) -> Result<Self> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).at(folder)?;
+        data::private_folder(folder)?;
         let path = folder.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
         match lock.try_lock() {

@@ -23,5 +23,5 @@ pub mod template;
 pub use event::{Event, Step, Trained};
 pub use material::{Counts, Material};
 pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};
-pub use run::{ADAPTER_FOLDER, finished, forget, run};
+pub use run::{finished, forget, run};
 pub use schedule::Schedule;

@@ -12,16 +12,13 @@ use super::{Schedule, curve, eval, lora, machine, memory};
 use crate::adapter::{self, HeldOut, RunRecord, StepLoss, TENSOR_FILE};
 use crate::base::Base;
 use crate::base::family::Family;
+use crate::data;
 use crate::digest::Sha256;
-use crate::error::{AtPath, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::{Keep, Lora, Model, Workspace};
 use jiff::Timestamp;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// Where the adapter, its record and its curve go, inside the plan's folder.
-pub const ADAPTER_FOLDER: &str = "adapter";
 
 /// Trains an adapter. `stop` asks it to save its state and end with [`Code::Interrupted`]; run again with the same
 /// plan, it goes on from there.
@@ -63,7 +60,7 @@ pub fn forget(plan: &Plan) -> Result<()> {
 
 /// The record of an adapter that this very plan made, if it stands whole in the plan's folder.
 pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
-    let folder = plan.folder.join(ADAPTER_FOLDER);
+    let folder = plan.folder.join(adapter::FOLDER);
     // a record that this version cannot read is of no use: the training is repeated
     let Ok(Some(record)) = RunRecord::read(&folder) else {
         return Ok(None);
@@ -269,7 +266,7 @@ impl<'a> Run<'a> {
             losses: self.losses.clone(),
             counters: self.counters.clone(),
         };
-        private_folder(&self.plan.folder)?;
+        data::private_folder(&self.plan.folder)?;
         state.save(&self.plan.folder, self.identity)?;
         observe(Event::Saved { step: self.counters.step });
         Ok(())
@@ -286,8 +283,8 @@ impl<'a> Run<'a> {
     fn finish(mut self, after: HeldOut) -> Result<Trained> {
         self.clock.read(&mut self.counters);
         let state_folder = &self.plan.folder;
-        let folder = state_folder.join(ADAPTER_FOLDER);
-        private_folder(&folder)?;
+        let folder = state_folder.join(adapter::FOLDER);
+        data::private_folder(&folder)?;
         let adapter = lora::to_adapter(&self.lora, &self.plan.base_name);
         adapter::write(&folder, &adapter)?;
         let title = format!("Loss of an adapter for {}", self.plan.base_name);
@@ -366,13 +363,4 @@ impl Clock {
         counters.wall_seconds = self.wall_before + self.begun.elapsed().as_secs_f64();
         counters.cpu_seconds = self.cpu_before + machine::cpu_seconds() - self.cpu_begun;
     }
-}
-
-/// Makes a folder that only its owner may enter.
-fn private_folder(folder: &Path) -> Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).at(folder)
 }

@@ -176,7 +176,7 @@ fn train(base: &Base, plan: &Plan) -> Result<Vec<u8>, Error> {
 }
 
 fn losses(plan: &Plan) -> Vec<f64> {
-    let record = adapter::RunRecord::read(&plan.folder.join(train::ADAPTER_FOLDER)).unwrap().unwrap();
+    let record = adapter::RunRecord::read(&plan.folder.join(adapter::FOLDER)).unwrap().unwrap();
     record.losses.iter().map(|l| l.loss).collect()
 }
 
@@ -209,7 +209,7 @@ fn a_stopped_run_goes_on_as_if_it_never_stopped() {
         let error = train::run(&base, &plan, &mut observe, &stop).unwrap_err();
         assert_eq!(error.code, Code::Interrupted);
         assert!(error.to_string().contains(&format!("step {at} of 12")), "{error}");
-        assert!(!plan.folder.join(train::ADAPTER_FOLDER).exists());
+        assert!(!plan.folder.join(adapter::FOLDER).exists());
         assert_eq!(train(&base, &plan).unwrap(), whole, "stopped after step {at}");
         assert_eq!(losses(&plan), losses(&tiny::plan(dir.path(), "whole")));
         assert!(!plan.folder.join(train::checkpoint::FILE_NAME).exists());
@@ -332,12 +332,12 @@ fn an_adapter_goes_out_and_comes_back() {
     let plan = tiny::plan(dir.path(), "s");
     train(&base, &plan).unwrap();
     let model = Model::load(&base).unwrap();
-    let read = adapter::read(&plan.folder.join(train::ADAPTER_FOLDER)).unwrap();
+    let read = adapter::read(&plan.folder.join(adapter::FOLDER)).unwrap();
     let lora = lora::from_adapter(&model, &read).unwrap();
     assert_eq!(lora::to_adapter(&lora, "tiny"), read);
     assert_eq!(read.recipe.targets.len(), 7);
 
-    let continued = Plan { init: Some(plan.folder.join(train::ADAPTER_FOLDER)), ..tiny::plan(dir.path(), "on") };
+    let continued = Plan { init: Some(plan.folder.join(adapter::FOLDER)), ..tiny::plan(dir.path(), "on") };
     train(&base, &continued).unwrap();
     assert!(losses(&continued)[0] < losses(&plan)[0], "it goes on from what was learnt");
     let mut foreign = read;
@@ -351,7 +351,7 @@ fn hostile_adapter_headers_are_refused() {
     let (dir, base) = tiny::place();
     let plan = Plan { length: Length::Steps(1), ..tiny::plan(dir.path(), "s") };
     train(&base, &plan).unwrap();
-    let folder = plan.folder.join(train::ADAPTER_FOLDER);
+    let folder = plan.folder.join(adapter::FOLDER);
     let path = folder.join(TENSOR_FILE);
     let good = std::fs::read(&path).unwrap();
     let with_header =
