@@ -2,7 +2,9 @@
 
 mod attacks;
 mod bundle;
+mod cases;
 mod commands;
+mod corpus;
 mod house;
 mod license;
 mod pack;
