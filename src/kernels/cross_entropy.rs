@@ -2,7 +2,7 @@
 
 use super::lanes::{map_sum, max};
 use super::tanh::{capped, capped_slope};
-use super::{Mat, MatMut, Threads, exp, matmul};
+use super::{Frozen, exp};
 use rayon::prelude::*;
 
 /// Rows whose logits are held at once.
@@ -37,15 +37,13 @@ pub fn cap_logits(logits: &mut [f32], cap: Option<f32>) {
 /// When a target is not below V or a buffer is too short.
 pub fn linear_cross_entropy(
     x: &[f32],
-    head: &[f32],
-    vocab: usize,
+    head: &Frozen,
     cap: Option<f32>,
     targets: &[u32],
     dx: Option<&mut [f32]>,
     scratch: &mut CrossEntropy,
 ) -> f64 {
-    let width = head.len() / vocab;
-    let head = Mat::new(head, vocab, width);
+    let (vocab, width) = (head.rows(), head.cols());
     let mut dx = dx.map(|dx| dx.chunks_mut(width * ROWS));
     let mut total = 0.0;
     for (x, targets) in x.chunks(width * ROWS).zip(targets.chunks(ROWS)) {
@@ -53,14 +51,14 @@ pub fn linear_cross_entropy(
         scratch.logits.resize(vocab * ROWS.min(rows.max(scratch.logits.len() / vocab)), 0.0);
         scratch.losses.resize(ROWS, 0.0);
         let logits = &mut scratch.logits[..rows * vocab];
-        matmul(MatMut::new(logits, rows, vocab), false, 1.0, Mat::new(x, rows, width), head.t(), Threads::All);
+        head.forward(x, 1.0, false, logits);
         let by_row = targets.par_iter().zip(&mut scratch.losses[..rows]);
         logits.par_chunks_mut(vocab).zip(by_row).for_each_init(Vec::new, |slopes, (row, (target, loss))| {
             *loss = row_loss(row, cap, *target as usize, dx.is_some(), slopes);
         });
         total += scratch.losses[..rows].iter().sum::<f64>();
         if let Some(dx) = dx.as_mut().and_then(Iterator::next) {
-            matmul(MatMut::new(dx, rows, width), false, 1.0, Mat::new(logits, rows, vocab), head, Threads::All);
+            head.backward(logits, 1.0, dx);
         }
     }
     total
@@ -89,6 +87,7 @@ fn row_loss(row: &mut [f32], cap: Option<f32>, target: usize, gradient: bool, sl
 
 #[cfg(test)]
 mod tests {
+    use super::super::Format;
     use super::super::reference::{self, check_gradient, close, numbers};
     use super::*;
 
@@ -100,9 +99,10 @@ mod tests {
                 let targets: Vec<u32> = (0..rows).map(|i| (i * 7 % vocab) as u32).collect();
                 let truth = |x: &[f64]| reference::cross_entropy(x, &head, vocab, cap, &targets);
                 let (mut dx, mut scratch) = (vec![0.0; rows * width], CrossEntropy::default());
-                let loss = linear_cross_entropy(&x, &head, vocab, cap, &targets, Some(&mut dx), &mut scratch);
+                let frozen = Frozen::new(vocab, width, Format::Own(head.clone())).unwrap();
+                let loss = linear_cross_entropy(&x, &frozen, cap, &targets, Some(&mut dx), &mut scratch);
                 close(loss as f32, truth(&reference::wide(&x)), 1e-5);
-                assert_eq!(loss, linear_cross_entropy(&x, &head, vocab, cap, &targets, None, &mut scratch));
+                assert_eq!(loss, linear_cross_entropy(&x, &frozen, cap, &targets, None, &mut scratch));
                 check_gradient(&x, &dx, 2e-5, truth);
             }
         }
@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn far_apart_logits_stay_finite() {
         let (mut scratch, mut dx) = (CrossEntropy::default(), [0.0]);
-        let loss = linear_cross_entropy(&[1.0], &[3000.0, -3000.0], 2, None, &[1], Some(&mut dx), &mut scratch);
+        let head = Frozen::new(2, 1, Format::Own(vec![3000.0, -3000.0])).unwrap();
+        let loss = linear_cross_entropy(&[1.0], &head, None, &[1], Some(&mut dx), &mut scratch);
         assert_eq!((loss, dx[0]), (6000.0, 6000.0));
     }
 }

@@ -50,6 +50,11 @@ impl<'a> Mat<'a> {
         Self { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Rows and columns exchanged.
     pub fn t(self) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! A frozen linear layer of one or several projections, with LoRA on any of them; forward and backward.
 
 use super::Lora;
-use crate::kernels::{Mat, MatMut, Threads, add_rows, matmul};
+use crate::kernels::{Frozen, Mat, MatMut, Threads, add_rows, matmul};
 use std::ops::Range;
 
 /// y = x · weightᵀ + bias, whose outputs are those of one or more projections side by side.
@@ -11,8 +11,8 @@ pub(super) struct Linear {
     /// out
     pub outputs: usize,
     /// `[out, in]`
-    pub weight: Vec<f32>,
-    /// What the whole is multiplied by: already in weight and bias, still to come in an update.
+    pub weight: Frozen,
+    /// What the whole is multiplied by: already in the bias, still to come in the weight and in an update.
     pub multiplier: f32,
     /// `[out]`
     pub bias: Option<Vec<f32>>,
@@ -78,9 +78,7 @@ impl Linear {
     /// y `[T, out]` from x `[T, in]`, or y + that where `add`; `thin` keeps x · Aᵀ of each place, [T, places · R].
     pub fn forward(&self, x: &[f32], lora: Adapted<'_>, thin: &mut Vec<f32>, y: &mut [f32], add: bool) {
         let tokens = y.len() / self.outputs;
-        let input = Mat::new(x, tokens, self.inputs);
-        let weight = Mat::new(&self.weight, self.outputs, self.inputs);
-        matmul(MatMut::new(y, tokens, self.outputs), add, 1.0, input, weight.t(), Threads::All);
+        self.weight.forward(x, self.multiplier, add, y);
         if let Some(bias) = &self.bias {
             add_rows(y, bias);
         }
@@ -118,9 +116,7 @@ impl Linear {
     ) {
         let (tokens, rank, scale) = (dy.len() / self.outputs, lora.rank, lora.scale * self.multiplier);
         if let Some(dx) = dx.as_deref_mut() {
-            let weight = Mat::new(&self.weight, self.outputs, self.inputs);
-            let dy = Mat::new(dy, tokens, self.outputs);
-            matmul(MatMut::new(dx, tokens, self.inputs), false, 1.0, dy, weight, Threads::All);
+            self.weight.backward(dy, self.multiplier, dx);
         }
         spare.resize(tokens * rank, 0.0);
         for (n, place) in lora.places.iter().enumerate() {

@@ -2,12 +2,12 @@
 
 use super::shape::Norms;
 use super::{Keep, Shape};
-use crate::kernels::{AttentionGrad, CrossEntropy};
+use crate::kernels::{AttentionGrad, CrossEntropy, PANEL_BYTES};
 
 /// Bytes that a training holds at its peak, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// The frozen weights, f32.
+    /// The frozen weights in the format of their files, and the panel that is f32 while it is multiplied.
     pub weights: usize,
     /// The adapter's values, gradient and the optimiser's two means.
     pub adapter: usize,
@@ -27,10 +27,11 @@ impl Memory {
 const F32: usize = 4;
 
 impl Shape {
-    /// For steps of `tokens` tokens and an adapter of `values` numbers and `rank` on every projection.
+    /// For steps of `tokens` tokens and an adapter of `values` numbers and `rank` on every projection, over a base of
+    /// `weights` bytes.
     ///
-    /// Left out: the program itself, file pages of the mapped base, and the multiply's packing (some MiB a thread).
-    pub fn memory(&self, tokens: usize, rank: usize, values: usize, keep: Keep) -> Memory {
+    /// Left out: the program itself, and the multiply's packing (some MiB a thread).
+    pub fn memory(&self, weights: usize, tokens: usize, rank: usize, values: usize, keep: Keep) -> Memory {
         let per_block = self.kept_per_token(rank) * tokens * F32;
         let inputs = tokens * self.hidden * (self.layers + 1) * F32;
         let blocks = match keep {
@@ -38,20 +39,13 @@ impl Shape {
             Keep::Inputs => 1,
         };
         Memory {
-            weights: self.weight_count() * F32,
+            weights: weights + PANEL_BYTES,
             adapter: 4 * values * F32,
             kept: blocks * per_block + inputs,
             shared: self.shared_per_token(rank) * tokens * F32
                 + AttentionGrad::bytes(tokens, self.heads)
                 + CrossEntropy::bytes(tokens, self.vocab),
         }
-    }
-
-    fn weight_count(&self) -> usize {
-        let (out, stride) = (self.heads.query * self.heads.dim, self.heads.stride());
-        let block = self.hidden * (stride + out + 3 * self.ffn + self.norm_count());
-        let embeddings = if self.tied { 1 } else { 2 };
-        self.layers * block + self.hidden + embeddings * self.vocab * self.hidden
     }
 
     fn norm_count(&self) -> usize {

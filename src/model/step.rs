@@ -3,9 +3,7 @@
 use super::block::{Block, Kept, Shared};
 use super::linear::{Adapted, LayerPlaces};
 use super::{Batch, Lora, Model, Shape};
-use crate::kernels::{
-    CrossEntropy, Mat, MatMut, Rope, Threads, cap_logits, linear_cross_entropy, matmul, norm, norm_backward,
-};
+use crate::kernels::{CrossEntropy, Rope, cap_logits, linear_cross_entropy, norm, norm_backward};
 use rayon::prelude::*;
 
 /// What the forward of a training step keeps for the backward.
@@ -118,8 +116,7 @@ impl Model {
         let (mut n, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows]);
         norm(self.shape.centre, x, &self.weights.norm, self.shape.eps, &mut n, &mut rstd);
         let mut logits = vec![0.0; rows * vocab];
-        let head = Mat::new(self.weights.head(), vocab, hidden);
-        matmul(MatMut::new(&mut logits, rows, vocab), false, 1.0, Mat::new(&n, rows, hidden), head.t(), Threads::All);
+        self.weights.head().forward(&n, 1.0, false, &mut logits);
         cap_logits(&mut logits, self.shape.logit_cap);
         logits
     }
@@ -129,8 +126,8 @@ impl Model {
         let hidden = self.shape.hidden;
         x.resize(tokens.len() * hidden, 0.0);
         for (row, id) in x.chunks_mut(hidden).zip(tokens) {
-            let embedding = &self.weights.embedding[*id as usize * hidden..][..hidden];
-            row.iter_mut().zip(embedding).for_each(|(x, e)| *x = self.shape.multipliers.embedding * e);
+            self.weights.embedding.read(*id as usize, row);
+            row.iter_mut().for_each(|x| *x *= self.shape.multipliers.embedding);
         }
     }
 
@@ -182,11 +179,11 @@ impl Model {
         let Workspace { inputs, head, .. } = work;
         let x = inputs.last().map_or(&[][..], |x| x);
         head.gather(x, batch, self.shape.hidden);
-        let (Shape { vocab, centre, eps, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm);
+        let (Shape { centre, eps, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm);
         norm(*centre, &head.x, gain, *eps, &mut head.n, &mut head.rstd);
         let dn = gradient.then_some(&mut head.dn[..]);
         let (targets, buffers) = (&head.targets, &mut head.loss);
-        let loss = linear_cross_entropy(&head.n, self.weights.head(), *vocab, *logit_cap, targets, dn, buffers);
+        let loss = linear_cross_entropy(&head.n, self.weights.head(), *logit_cap, targets, dn, buffers);
         if gradient {
             head.dx.fill(0.0);
             norm_backward(*centre, &head.x, gain, &head.rstd, &mut head.dn, &mut head.dx);
@@ -268,7 +265,7 @@ mod tests {
     fn holds(model: &Model, lora: &Lora, batch: &Batch, keep: Keep) {
         let mut work = model.workspace(keep);
         model.train_step(lora, batch, &mut vec![0.0; lora.values.len()], &mut work);
-        let said = model.shape().memory(50, 3, lora.values.len(), keep);
+        let said = model.shape().memory(0, 50, 3, lora.values.len(), keep);
         assert_eq!(said.kept, 4 * (lengths(&work.inputs) + work.kept.iter().map(Kept::numbers).sum::<usize>()));
         let head = [&work.head.x, &work.head.n, &work.head.rstd, &work.head.dn, &work.head.dx].map(Vec::len);
         let shared = work.shared.numbers() + work.d.len() + head.iter().sum::<usize>();

@@ -1,4 +1,4 @@
-//! The frozen weights as f32, read from the mapped checkpoint once; projections with one input lie in one matrix.
+//! The frozen weights as the mapped checkpoint has them; projections with one input are rows of one matrix.
 
 use super::Shape;
 use super::linear::{Linear, Part};
@@ -6,20 +6,19 @@ use crate::base::family::{self, Family, Gain};
 use crate::base::weights::Weights;
 use crate::base::{Base, Dtype};
 use crate::error::{Code, Error, Result};
-use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
+use crate::kernels::{Bytes, Format, Frozen};
 use std::collections::BTreeSet;
 
 /// Everything that is frozen.
 pub(super) struct Network {
     /// `[V, C]`
-    pub embedding: Vec<f32>,
+    pub embedding: Frozen,
     /// The blocks.
     pub layers: Vec<Layer>,
     /// `[C]` gain of the last norm, times what the family multiplies logits by.
     pub norm: Vec<f32>,
     /// `[V, C]`; `None` where it is the embedding.
-    head: Option<Vec<f32>>,
+    head: Option<Frozen>,
 }
 
 /// One block; a norm that is `None` is one that the family lacks.
@@ -53,8 +52,8 @@ impl Layer {
 
 impl Network {
     /// `[V, C]`
-    pub fn head(&self) -> &[f32] {
-        self.head.as_deref().unwrap_or(&self.embedding)
+    pub fn head(&self) -> &Frozen {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
     /// Reads all of a base's weights; a tensor that is missing, of another shape, or unknown is an error.
@@ -63,10 +62,10 @@ impl Network {
         let names = &family.weights;
         let head = match shape.tied {
             true => None,
-            false => Some(reader.tensor(&names.head, &[shape.vocab, shape.hidden])?),
+            false => Some(reader.matrix(&names.head, shape.vocab, shape.hidden)?),
         };
         let mut network = Self {
-            embedding: reader.tensor(&names.embedding, &[shape.vocab, shape.hidden])?,
+            embedding: reader.matrix(&names.embedding, shape.vocab, shape.hidden)?,
             layers: (0..shape.layers).map(|n| reader.layer(n)).collect::<Result<_>>()?,
             norm: reader.gain(&names.final_norm, shape.hidden)?,
             head,
@@ -111,17 +110,18 @@ impl Reader<'_> {
     fn linear(&mut self, names: &[String], layer: usize, inputs: usize, rows: &[usize], bias: bool) -> Result<Linear> {
         let whole = [rows.iter().sum()];
         let rows = if names.len() == 1 { &whole } else { rows };
-        let (mut weight, mut biases, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut weights, mut biases, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         let mut outputs = 0;
         for (name, rows) in names.iter().zip(rows) {
             let name = family::at_layer(name, layer);
-            weight.extend(self.tensor(&format!("{name}.weight"), &[*rows, inputs])?);
+            weights.push(self.matrix(&format!("{name}.weight"), *rows, inputs)?);
             if bias {
                 biases.extend(self.tensor(&format!("{name}.bias"), &[*rows])?);
             }
             parts.push(Part { name, columns: outputs..outputs + rows });
             outputs += rows;
         }
+        let weight = Frozen::stack(weights);
         Ok(Linear { inputs, outputs, weight, multiplier: 1.0, bias: bias.then_some(biases), parts })
     }
 
@@ -145,19 +145,40 @@ impl Reader<'_> {
         Ok(gain)
     }
 
+    /// A matrix as it lies in the checkpoint.
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Frozen> {
+        self.frozen(name, &[rows, cols], rows, cols)
+    }
+
+    /// The numbers of a vector.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let (header, bytes) = self.weights.get(name)?;
+        let elements = shape.iter().product();
+        let mut values = vec![0.0; elements];
+        self.frozen(name, shape, 1, elements)?.read(0, &mut values);
+        Ok(values)
+    }
+
+    fn frozen(&mut self, name: &str, shape: &[usize], rows: usize, cols: usize) -> Result<Frozen> {
+        let (header, map, range) = self.weights.get(name)?;
         if header.shape != shape {
             return Err(Error::input(
                 &self.base.headers.files[header.file],
                 format!("tensor {name} has the shape {:?}, the config says {shape:?}", header.shape),
             ));
         }
+        let lies = "a header's bytes are as many as its shape says";
+        let bytes = Bytes::new(map, range).expect(lies);
+        let format = match header.dtype {
+            Dtype::F32 => Format::F32(bytes),
+            Dtype::F16 => Format::F16(bytes),
+            Dtype::BF16 => Format::Bf16(bytes),
+            other => {
+                let message = format!("tensor {name} cannot be read: its numbers are {other}");
+                return Err(Error::new(Code::UnsupportedBase, message).with_hint("the engine reads F32, F16 and BF16"));
+            }
+        };
         self.read.insert(name.to_owned());
-        as_f32(bytes, header.dtype, header.shape.iter().product()).map_err(|e| {
-            Error::new(Code::UnsupportedBase, format!("tensor {name} cannot be read as f32 from {}: {e}", header.dtype))
-                .with_hint("the engine reads F32, F16, BF16 and F64")
-        })
+        Ok(Frozen::new(rows, cols, format).expect(lies))
     }
 
     /// A tensor that nothing read would mean another network than this one.
@@ -179,7 +200,6 @@ fn scale_branch(linear: &mut Linear, after: &mut Option<Vec<f32>>, factor: f32) 
     match after {
         Some(gain) => multiply(gain, factor),
         None => {
-            multiply(&mut linear.weight, factor);
             linear.bias.iter_mut().for_each(|bias| multiply(bias, factor));
             linear.multiplier = factor;
         }
@@ -190,16 +210,4 @@ fn multiply(values: &mut [f32], factor: f32) {
     if factor != 1.0 {
         values.iter_mut().for_each(|x| *x *= factor);
     }
-}
-
-/// The numbers of a tensor, whatever floating-point type they have.
-fn as_f32(bytes: &[u8], dtype: Dtype, elements: usize) -> candle_core::Result<Vec<f32>> {
-    if dtype == Dtype::F32 {
-        return Ok(bytes.as_chunks().0.par_iter().with_min_len(1 << 14).map(|b| f32::from_le_bytes(*b)).collect());
-    }
-    let tensor = Tensor::from_raw_buffer(bytes, DType::try_from(dtype)?, &[elements], &Device::Cpu)?;
-    if !tensor.dtype().is_float() {
-        candle_core::bail!("not a floating-point type");
-    }
-    tensor.to_dtype(DType::F32)?.to_vec1()
 }

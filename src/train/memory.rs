@@ -34,8 +34,9 @@ pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast
         .with_hint(format!("train.sequence = {longest}")));
     }
     let sides = adapted_sides(base, targets);
+    let weights = base.headers.tensors.iter().map(|t| (t.end - t.start) as usize).sum();
     judge(plan, machine::memory_available(), |plan, keep| {
-        shape.memory(plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)
+        shape.memory(weights, plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)
     })
 }
 
