@@ -19,9 +19,9 @@ pub struct Args {
     folder: PathBuf,
     #[command(flatten)]
     preflight: Preflight,
-    /// Judge these bases instead of the product's; from the second on, say what changes beside the first
-    #[arg(long, value_name = "DIR")]
-    base: Vec<PathBuf>,
+    /// Say what changes if the base is another: one DIR is compared with the product's own, several with the first
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    compare: Vec<PathBuf>,
     /// Report as SARIF 2.1.0 on stdout
     #[arg(long, conflicts_with = "html")]
     sarif: bool,
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     html: bool,
     /// Show the path from evidence to verdict for one fact, kind of duty or code
-    #[arg(long, value_name = "TERM", conflicts_with_all = ["sarif", "html"])]
+    #[arg(long, value_name = "TERM", conflicts_with_all = ["sarif", "html", "compare"])]
     why: Option<String>,
 }
 
@@ -50,8 +50,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
             .with_hint("run `sealwright check` once for each form"));
     }
     let product = Product::read(&args.folder)?;
-    let own = [product.resolve(&product.base.path)];
-    let bases = if args.base.is_empty() { &own[..] } else { &args.base };
+    let own = product.resolve(&product.base.path);
+    let own = (args.compare.len() < 2).then_some(own);
+    let bases: Vec<PathBuf> = own.into_iter().chain(args.compare.iter().cloned()).collect();
     let judge = |folder: &PathBuf| {
         let report = args.preflight.judge(&product, &Base::open(folder)?)?;
         Ok(Judged { base: folder.clone(), report })
@@ -76,19 +77,26 @@ fn show(args: &Args, product: &Product, judged: &[Judged], say: &Say) -> Result<
         say.json(&report::log(judged, &Places::read(product)?));
     } else if args.html {
         say.data(&report::page(&product.product.title, judged));
-    } else if say.is_json() {
-        judged.iter().for_each(|j| say.json(&j.report.to_json()));
     } else {
-        judged.iter().for_each(|j| say.data(&report::text(&j.report)));
-        say.data(&report::compared(judged));
+        match judged {
+            [one] if say.is_json() => say.json(&one.report.to_json()),
+            [one] => say.data(&report::text(one)),
+            several if say.is_json() => say.json(&report::document(several)),
+            several => say.data(&report::compared(several)),
+        }
     }
     Ok(())
 }
 
 fn why(term: &str, policies: &Policies, judged: &[Judged], say: &Say) -> Result<()> {
-    for base in judged {
-        let why = license::why(term, &base.report, policies)?;
-        if say.is_json() { say.json(&why) } else { say.data(&report::path(&why)) }
+    let [base] = judged else {
+        return Err(Error::new(Code::Usage, "--why is about one base").with_hint("leave out --compare"));
+    };
+    let why = license::why(term, &base.report, policies)?;
+    if say.is_json() {
+        say.json(&why)
+    } else {
+        say.data(&report::path(&why))
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 use crate::digest::Sha256;
 use crate::error::Result;
 use crate::license::Policies;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// What the vendor means to do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Use {
     /// As it signs contracts.
     pub vendor: String,
@@ -45,7 +45,7 @@ pub struct Use {
 }
 
 /// What reaches customers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ship {
     /// LoRA matrices alone.
@@ -57,7 +57,7 @@ pub enum Ship {
 }
 
 /// Something that a licensor gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The licence that asks for it.
     pub license: String,
@@ -70,7 +70,7 @@ pub struct Grant {
 }
 
 /// What a licensor can give apart from the licence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrantKind {
     /// A registration that the licence asks for.
@@ -80,7 +80,7 @@ pub enum GrantKind {
 }
 
 /// A data file and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataOrigin {
     /// As the product file names it.
     pub path: String,
@@ -89,7 +89,7 @@ pub struct DataOrigin {
 }
 
 /// Whose data is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// The vendor's own.

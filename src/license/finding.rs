@@ -18,7 +18,7 @@ pub enum Severity {
 }
 
 /// One fact met by one use.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
     /// What kind.
@@ -51,7 +51,7 @@ pub struct Finding {
 }
 
 /// A ruling that lifted a finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruled {
     /// The role that answers for it.
     pub by: String,

@@ -6,6 +6,7 @@
 
 mod chain;
 mod clauses;
+mod compare;
 mod declared;
 mod facts;
 mod finding;
@@ -33,6 +34,7 @@ mod verdict;
 mod why;
 
 pub use clauses::{Change, Clause, Difference};
+pub use compare::{Account, Changes, CustomerStep, Part, Sameness, Step};
 pub use declared::{Customer, DataOrigin, Grant, GrantKind, Origin, Ship, Use};
 pub use facts::{Record, Role, Standing};
 pub use finding::{Finding, FindingCode, Ruled, Severity};

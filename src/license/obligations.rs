@@ -7,10 +7,10 @@ use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
 use super::member::Member;
 use super::policy::{DoneBy, Policies};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One duty of one licence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Obligation {
     /// A kind of the vocabulary.

@@ -6,15 +6,18 @@ use crate::base::Base;
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath, Error, Result};
-use serde::Serialize;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// More licence files than this in one folder are refused.
 pub const MAX_FILES: usize = 64;
 
-/// Licence files, claims and parents of a base.
-#[derive(Debug, Clone)]
+/// Licence files, claims and parents of a base. It can be kept and read back, to be judged again without the base.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Subject {
     /// What the base calls itself: for notices and messages.
     pub name: String,
@@ -36,11 +39,12 @@ pub struct Subject {
 }
 
 /// A file of the base's folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TextFile {
     /// Relative to the folder, with `/`.
     pub name: String,
-    /// As they are.
+    /// As they are; base64 where they are kept.
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub bytes: Vec<u8>,
     /// Not from the base's folder: the vendor vouches for it.
     pub vouched: bool,
@@ -177,4 +181,26 @@ fn parents(base: &Base) -> Result<Vec<String>> {
     parents.sort();
     parents.dedup();
     Ok(parents)
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    BASE64.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+impl<'de> Deserialize<'de> for Claim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Kept {
+            license: String,
+            by: String,
+        }
+        let Kept { license, by } = Kept::deserialize(deserializer)?;
+        let known = ["card", "weights"].into_iter().find(|word| *word == by);
+        let by = known.ok_or_else(|| serde::de::Error::custom(format!("nothing of a base makes claims as {by}")))?;
+        Ok(Self { license, by })
+    }
 }

@@ -14,7 +14,7 @@ use super::ruling::{self, Digests, Ruling, RulingState};
 use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What every report says first.
 pub const DISCLAIMER: &str = "This report compares recorded facts about licence texts with the vendor's own statements, \
@@ -22,7 +22,7 @@ pub const DISCLAIMER: &str = "This report compares recorded facts about licence 
     trade marks. The facts are as of their dates.";
 
 /// May it be done?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Yes.
@@ -77,7 +77,7 @@ pub struct Report {
 }
 
 /// The verdict for one customer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerVerdict {
     /// Names its bundle.
     pub name: String,

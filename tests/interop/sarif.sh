@@ -30,7 +30,7 @@ valid() { # valid FILE: no error by the validator
 check 0 'it is valid'                        valid shop.sarif
 check 0 'it has results at lines of the product file' jq -e '[.runs[0].results[].locations[0].physicalLocation.region.startLine // empty] | length > 0' shop.sarif
 cp -r shop/base other
-"$SEALWRIGHT" check shop --base shop/base --base other --sarif > two.sarif
+"$SEALWRIGHT" check shop --sarif --compare shop/base other > two.sarif
 check 0 'two bases are valid, too'           valid two.sarif
 jq 'del(.runs[0].results[0].message)' shop.sarif > wrong.sarif
 check fail 'the validator would notice a missing message' valid wrong.sarif

@@ -74,7 +74,7 @@ fn sarif_points_at_lines_and_files() {
 fn several_bases_are_several_runs() {
     let dir = shop("MIT");
     add_base(&dir, "other", "Apache-2.0");
-    let output = sealwright(dir.path(), &["check", "shop", "--base", "shop/base", "--base", "other", "--sarif"]);
+    let output = sealwright(dir.path(), &["check", "shop", "--sarif", "--compare", "shop/base", "other"]);
     let log: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(log["runs"].as_array().unwrap().len(), 2);
     assert_eq!(log["runs"][1]["automationDetails"]["id"], "sealwright check/other");
@@ -145,19 +145,33 @@ fn a_report_has_one_form() {
 fn a_second_base_is_compared_with_the_first() {
     let dir = shop("CC-BY-NC-4.0");
     add_base(&dir, "other", "MIT");
-    let both = ["check", "shop", "--base", "shop/base", "--base", "other"];
+    let both = ["check", "shop", "--compare", "shop/base", "other"];
     let out = stdout(&sealwright(dir.path(), &both));
     let compared = out.split("\nother instead of shop/base\n").nth(1).unwrap();
     assert!(compared.contains("verdict: deny -> needs-review\n"), "{compared}");
     assert!(compared.contains("gone: deny commercial-use-forbidden (CC-BY-NC-4.0, clause "), "{compared}");
     assert!(!compared.contains("data-license-unknown"), "{compared}");
-    let back = stdout(&sealwright(dir.path(), &["check", "shop", "--base", "other", "--base", "shop/base"]));
+    let back = stdout(&sealwright(dir.path(), &["check", "shop", "--compare", "other", "shop/base"]));
     assert!(back.contains("new: deny commercial-use-forbidden (CC-BY-NC-4.0, clause "), "{back}");
     let page = stdout(&sealwright(dir.path(), &[&both[..], &["--html"]].concat()));
     assert!(page.contains("<h2>What changes</h2>") && page.matches("<p class=\"verdict ").count() == 2);
-    let same = stdout(&sealwright(dir.path(), &["check", "shop", "--base", "other", "--base", "other"]));
+    let same = stdout(&sealwright(dir.path(), &["check", "shop", "--compare", "other", "other"]));
     assert!(same.contains("the same findings and duties"), "{same}");
     assert!(!stdout(&sealwright(dir.path(), &["check", "shop"])).contains("instead of"));
+    // one folder is compared with the product's own base
+    let own = stdout(&sealwright(dir.path(), &["check", "shop", "--compare", "other"]));
+    assert!(own.contains("\nother instead of shop/base\n  verdict: deny -> needs-review\n"), "{own}");
+    let json = stdout(&sealwright(dir.path(), &[&both[..], &["--json"]].concat()));
+    let document: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (document["bases"][1]["base"].as_str(), document["bases"].as_array().unwrap().len()),
+        (Some("other"), 2)
+    );
+    let changes = &document["comparisons"][0]["changes"];
+    assert_eq!((&changes["verdict"]["was"], &changes["verdict"]["is"]), (&"deny".into(), &"needs-review".into()));
+    assert_eq!(changes["gone"]["findings"][0]["code"], "commercial-use-forbidden");
+    let why = sealwright(dir.path(), &["check", "shop", "--why", "limit", "--compare", "other"]);
+    assert_eq!(why.status.code(), Some(2));
 }
 
 #[test]

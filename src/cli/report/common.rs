@@ -34,6 +34,11 @@ pub fn duties(report: &Report) -> impl Iterator<Item = (&'static str, Vec<&Oblig
     DUTIES.into_iter().map(move |(done_by, title)| (title, of(done_by))).filter(|(_, of)| !of.is_empty())
 }
 
+/// `1 duty is`, `3 duties are`.
+pub fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// A severity as policies write it.
 pub fn severity(severity: Severity) -> &'static str {
     match severity {
@@ -62,8 +67,14 @@ pub fn clause(finding: &Finding) -> Option<String> {
     Some(match finding.clause.as_deref() {
         None => license.clone(),
         Some("silent") => format!("{license}, which is silent on it"),
-        Some(clause) => format!("{license}, clause {clause}"),
+        Some(clause) => clause_of(license, clause),
     })
+}
+
+/// A numbered clause is called one; what has a name of its own (`Attachment A`, `use policy, item 3`) is not.
+pub fn clause_of(license: &str, clause: &str) -> String {
+    let numbered = clause.starts_with(|c: char| c.is_ascii_digit());
+    format!("{license}, {}{clause}", if numbered { "clause " } else { "" })
 }
 
 /// The line that decided, with its reason where it gives one.

@@ -1,60 +1,76 @@
 //! What changes if the base is another one: verdicts, findings and duties gone and new.
 
 use super::common::{self, Judged};
-use sealwright::license::{Finding, Obligation, Report};
+use sealwright::license::{Account, Changes, Finding, Obligation, Part, Sameness, Step};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Each base after the first beside the first; nothing for one base alone.
+fn changes(judged: &[Judged]) -> Vec<(&Judged, &Judged, Changes)> {
+    let Some((first, others)) = judged.split_first() else { return Vec::new() };
+    let before = Account::from(&first.report);
+    others.iter().map(|other| (first, other, before.changes(&Account::from(&other.report), Sameness::Kind))).collect()
+}
+
+/// The bases, each in a few lines, and then what changes; for a terminal.
 pub fn compared(judged: &[Judged]) -> String {
-    let [first, others @ ..] = judged else { return String::new() };
-    let mut out = String::new();
-    for other in others {
-        let _ = writeln!(out, "\n{} instead of {}", other.base.display(), first.base.display());
-        verdicts(&mut out, &first.report, &other.report);
-        let (before, after) = (entries(&first.report), entries(&other.report));
-        let mut changes = 0;
-        for (sign, of, against) in [("gone", &before, &after), ("new", &after, &before)] {
-            for (_, words) in of.iter().filter(|(key, _)| !against.iter().any(|(k, _)| k == key)) {
-                let _ = writeln!(out, "  {sign}: {words}");
-                changes += 1;
-            }
-        }
-        if changes == 0 {
-            out.push_str("  the same findings and duties\n");
+    judged.iter().map(base).collect::<String>() + &changed(judged)
+}
+
+fn base(judged: &Judged) -> String {
+    let mut licenses: Vec<&str> =
+        judged.report.licenses().iter().map(|l| l.id.as_deref().unwrap_or("unknown")).collect();
+    licenses.dedup();
+    format!("{}\n  {}, under {}\n", judged.base.display(), judged.report.verdict().name(), licenses.join(" and "))
+}
+
+/// What changes with each base after the first.
+pub fn changed(judged: &[Judged]) -> String {
+    let one = |(first, other, changes): (&Judged, &Judged, Changes)| {
+        format!("\n{} instead of {}\n{}", other.base.display(), first.base.display(), lines(&changes))
+    };
+    changes(judged).into_iter().map(one).collect()
+}
+
+/// All bases as one JSON document: the reports, and what changes.
+pub fn document(judged: &[Judged]) -> Value {
+    let base = |j: &Judged| json!({"base": j.base, "report": j.report});
+    let one = |(first, other, changes): (&Judged, &Judged, Changes)| json!({"from": first.base, "to": other.base, "changes": changes});
+    json!({
+        "bases": judged.iter().map(base).collect::<Vec<_>>(),
+        "comparisons": changes(judged).into_iter().map(one).collect::<Vec<_>>(),
+    })
+}
+
+/// Changes, a line each.
+pub fn lines(changes: &Changes) -> String {
+    let mut out = format!("  verdict: {}\n", step(changes.verdict));
+    for customer in &changes.customers {
+        let _ = writeln!(out, "  for {}: {}", customer.name, step(customer.verdict));
+    }
+    if changes.gone == Part::default() && changes.new == Part::default() {
+        out.push_str("  the same findings and duties\n");
+    }
+    for (sign, part) in [("gone", &changes.gone), ("new", &changes.new)] {
+        for words in part.findings.iter().map(finding).chain(part.obligations.iter().map(duty)) {
+            let _ = writeln!(out, "  {sign}: {words}");
         }
     }
     out
 }
 
-fn verdicts(out: &mut String, first: &Report, other: &Report) {
-    let change = |before: &str, after: &str| {
-        if before == after { format!("{after}, as before") } else { format!("{before} -> {after}") }
-    };
-    let _ = writeln!(out, "  verdict: {}", change(first.verdict().name(), other.verdict().name()));
-    for (before, after) in first.customers().iter().zip(other.customers()).filter(|(a, b)| a.verdict != b.verdict) {
-        let _ = writeln!(out, "  for {}: {}", after.name, change(before.verdict.name(), after.verdict.name()));
-    }
+fn step(step: Step) -> String {
+    let (was, is) = (step.was.name(), step.is.name());
+    if was == is { format!("{is}, as before") } else { format!("{was} -> {is}") }
 }
 
-/// What two bases are compared by, and how it reads: a finding by its code, term and customer, a duty by its kind and set words.
-fn entries(report: &Report) -> Vec<(String, String)> {
-    let mut entries: Vec<(String, String)> = report.findings().iter().map(finding).collect();
-    entries.extend(report.obligations().iter().map(duty));
-    let mut seen = std::collections::BTreeSet::new();
-    entries.retain(|(key, _)| seen.insert(key.clone()));
-    entries
-}
-
-fn finding(finding: &Finding) -> (String, String) {
+fn finding(finding: &Finding) -> String {
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(" for {c}"));
-    let severity = common::severity(finding.severity);
-    let what = format!("{severity} {}{customer}", finding.code.name());
     let clause = common::clause(finding).map_or(String::new(), |clause| format!(" ({clause})"));
-    (format!("{what} {}", finding.term), format!("{what}{clause}"))
+    format!("{} {}{customer}{clause}", common::severity(finding.severity), finding.code.name())
 }
 
-fn duty(duty: &Obligation) -> (String, String) {
+fn duty(duty: &Obligation) -> String {
     let words = duty.words.as_ref().map_or(String::new(), |w| format!(": {w}"));
-    let what = format!("duty {}{words}", duty.term);
-    (what.clone(), format!("{what} ({}, clause {})", duty.license, duty.clause))
+    format!("duty {}{words} ({})", duty.term, common::clause_of(&duty.license, &duty.clause))
 }

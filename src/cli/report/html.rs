@@ -3,7 +3,7 @@
 
 use super::super::say::visible;
 use super::common::{self, Judged};
-use super::compare::compared;
+use super::compare::changed;
 use base64::Engine as _;
 use sealwright::digest::Sha256;
 use sealwright::license::{DISCLAIMER, Finding, Obligation, Report, Severity};
@@ -27,7 +27,7 @@ code, pre { font: .92em ui-monospace, monospace; } pre { white-space: pre-wrap; 
 pub fn page(title: &str, judged: &[Judged]) -> String {
     let title = escaped(title);
     let sections: String = judged.iter().map(section).collect();
-    let compared = match compared(judged).trim() {
+    let compared = match changed(judged).trim() {
         "" => String::new(),
         text => format!("<section>\n{}<pre>{}</pre>\n</section>\n", heading("what changes"), escaped(text)),
     };
@@ -105,11 +105,7 @@ fn duty_table(duties: &[&Obligation]) -> String {
             .unmet
             .as_ref()
             .map_or(String::new(), |u| format!("<br><span class=\"deny\">Cannot be met yet: {}</span>", escaped(u)));
-        [
-            code(&duty.term),
-            escaped(&format!("{}, clause {}", duty.license, duty.clause)),
-            coded(&duty.how) + &words + &unmet,
-        ]
+        [code(&duty.term), escaped(&common::clause_of(&duty.license, &duty.clause)), coded(&duty.how) + &words + &unmet]
     };
     table("", ["duty", "by", "how it is met"], duties.iter().map(row))
 }

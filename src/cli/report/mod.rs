@@ -9,7 +9,7 @@ mod text;
 mod why;
 
 pub use common::Judged;
-pub use compare::compared;
+pub use compare::{compared, document};
 pub use html::page;
 pub use places::Places;
 pub use sarif::log;
