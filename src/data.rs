@@ -153,6 +153,29 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut std::fs::File) -> R
     sync_folder(parent)
 }
 
+/// Writes a secret under a name that is not taken; other users can't read it at any moment (0600).
+pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).at(parent)?;
+    // a NamedTempFile is made with mode 0600
+    let mut file = tempfile::Builder::new().prefix(".sealwright-").suffix(".partial").tempfile_in(parent).at(parent)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).at(path)?;
+    file.as_file().sync_all().at(path)?;
+    file.persist_noclobber(path).map_err(|e| match e.error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::new(Code::Usage, format!("a file is there already: {}", path.display()))
+                .with_hint("a key that is lost can't be made again; give another name")
+        }
+        _ => Error::io(path, &e.error),
+    })?;
+    sync_folder(parent)
+}
+
+/// Fills a buffer from the system's randomness.
+pub fn random(buffer: &mut [u8]) -> Result<()> {
+    getrandom::fill(buffer).map_err(|e| Error::new(Code::Io, format!("the system gives no random bytes: {e}")))
+}
+
 /// Makes a folder that its owner alone can read (0700), where there is none yet.
 pub fn private_folder(folder: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();

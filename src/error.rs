@@ -134,6 +134,10 @@ codes! {
     DevelopmentKey = "development-key", 3;
     /// The model signature inside names another key or other files than the bundle.
     InnerSignerDiffers = "inner-signer-differs", 1;
+    /// The command that signs with a key kept elsewhere failed, or gave no signature by that key.
+    SignerFailed = "signer-failed", 2;
+    /// A signed file (a renewal, a revocation list) breaks a rule of FORMAT.md.
+    BadStatement = "bad-statement", 1;
     /// The bundle's format version is newer than this program.
     UnsupportedVersion = "unsupported-version", 2;
     /// No identity given opens this bundle.

@@ -47,6 +47,7 @@ pub mod license;
 #[cfg(feature = "ml")]
 pub mod model;
 pub mod product;
+pub mod sign;
 #[cfg(feature = "ml")]
 pub mod train;
 

@@ -55,8 +55,27 @@ pub struct Vendor {
     pub annual_revenue_usd: Option<u64>,
     /// Of the company and its affiliates, all products.
     pub monthly_active_users: Option<Users>,
-    /// The private key that signs, PKCS#8 PEM; without one `build` makes a development key.
-    pub key: Option<PathBuf>,
+    /// The private key that signs; without one `build` makes a development key.
+    pub key: Option<Key>,
+}
+
+/// Where the vendor's private key is.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a key is the path of a PEM file, or { command = [\"program\", …], public = \"vendor.pub.pem\" }"
+)]
+pub enum Key {
+    /// A PEM file: PKCS#8 with or without a passphrase, or SEC1.
+    File(PathBuf),
+    /// In an HSM or a key service.
+    Elsewhere {
+        /// Gets the bytes to sign on stdin, writes a DER signature to stdout; run in the product's folder.
+        command: Vec<String>,
+        /// The public half, in PEM.
+        public: PathBuf,
+    },
 }
 
 /// Monthly active users at two moments, since some licences count once, in the month before the base came out.

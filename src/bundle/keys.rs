@@ -1,132 +1,20 @@
-//! Keys on disk, FORMAT.md section 9: the vendor's signing key, and the customer's identities and recipients.
+//! Whom a bundle is encrypted to, and who can open it, FORMAT.md section 9: recipients and identities.
 
-use super::limits;
 use crate::data;
-use crate::digest::Sha256;
-use crate::error::{AtPath, Code, Error, Result};
+use crate::error::{Code, Error, Result};
+use crate::sign::{Ask, MAX_KEY_BYTES};
 use age::secrecy::{ExposeSecret as _, SecretString};
-use p256::ecdsa::signature::{Signer as _, Verifier as _};
-use p256::elliptic_curve::rand_core::OsRng;
-use p256::pkcs8::{
-    DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
-};
 use std::fmt;
-use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The line that makes a key one for trying things out.
-pub const DEVELOPMENT_LINE: &str = "# sealwright development key: do not ship";
-
-/// A vendor's private key, P-256.
-pub struct SigningKey {
-    key: p256::ecdsa::SigningKey,
-    development: bool,
-}
-
-impl SigningKey {
-    /// A new one, out of the system's randomness.
-    pub fn generate(development: bool) -> Self {
-        Self { key: p256::ecdsa::SigningKey::random(&mut OsRng), development }
-    }
-
-    /// Reads unencrypted PKCS#8 in PEM.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = Zeroizing::new(data::read_text(path, limits::MAX_KEY_BYTES)?);
-        let refuse = |message: &str, hint: &str| Err(Error::input(path, message).with_hint(hint));
-        if text.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-            return refuse(
-                "an encrypted private key can't be read yet",
-                "decrypt it with `openssl pkcs8 -in KEY -out PLAIN`",
-            );
-        }
-        if text.contains("BEGIN EC PRIVATE KEY") {
-            return refuse(
-                "a SEC1 private key, not PKCS#8",
-                "convert it with `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW`",
-            );
-        }
-        let (before, pem) = split_pem(&text);
-        match p256::ecdsa::SigningKey::from_pkcs8_pem(pem) {
-            Ok(key) => Ok(Self { key, development: before.lines().any(|line| line.trim_end() == DEVELOPMENT_LINE) }),
-            Err(_) => refuse("not a P-256 private key in PKCS#8 PEM", "make one with `sealwright keygen vendor`"),
-        }
-    }
-
-    /// Writes it, readable by its owner only; a file that is there already is left alone.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let pem = self.key.to_pkcs8_pem(LineEnding::LF).expect("a P-256 key encodes");
-        let head = if self.development { format!("{DEVELOPMENT_LINE}\n") } else { String::new() };
-        let text = Zeroizing::new(head + &pem);
-        write_secret(path, &text)
-    }
-
-    /// Is it one for trying things out?
-    pub fn is_development(&self) -> bool {
-        self.development
-    }
-
-    /// Its public half.
-    pub fn public(&self) -> PublicKey {
-        PublicKey { key: *self.key.verifying_key() }
-    }
-
-    /// An ECDSA signature with SHA-256 in DER, s in the lower half.
-    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let signature: p256::ecdsa::Signature = self.key.sign(message);
-        signature.normalize_s().unwrap_or(signature).to_der().as_bytes().to_vec()
-    }
-}
-
-/// A vendor's public key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PublicKey {
-    key: p256::ecdsa::VerifyingKey,
-}
-
-impl PublicKey {
-    /// Reads a SubjectPublicKeyInfo in PEM.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = data::read_text(path, limits::MAX_KEY_BYTES)?;
-        if text.contains("PRIVATE KEY") {
-            return Err(Error::input(path, "a private key stands where a public one is wanted")
-                .with_hint("name the `.pub.pem` beside it, and keep the private key to its vendor"));
-        }
-        let key = p256::ecdsa::VerifyingKey::from_public_key_pem(split_pem(&text).1).map_err(|_| {
-            Error::input(path, "not a P-256 public key in PEM").with_hint("ask the vendor for its `.pub.pem`")
-        })?;
-        Ok(Self { key })
-    }
-
-    /// As a SubjectPublicKeyInfo in PEM: 64 columns, LF.
-    pub fn to_pem(&self) -> String {
-        self.key.to_public_key_pem(LineEnding::LF).expect("a P-256 key encodes")
-    }
-
-    /// SHA-256 of its DER: the `keyid`.
-    pub fn id(&self) -> Sha256 {
-        Sha256::of(self.key.to_public_key_der().expect("a P-256 key encodes"))
-    }
-
-    /// Checks an ECDSA signature in strict DER; `low_s` demands s in the lower half.
-    pub(super) fn verifies(&self, message: &[u8], der: &[u8], low_s: bool) -> bool {
-        let Ok(signature) = p256::ecdsa::Signature::from_der(der) else { return false };
-        let canonical = signature.to_der().as_bytes() == der && !(low_s && signature.normalize_s().is_some());
-        // p256 takes both halves, so a high s reaches here for model.sig only
-        canonical && self.key.verify(message, &signature).is_ok()
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({})", self.id())
-    }
-}
-
-/// Text before `-----BEGIN`, and the rest.
-fn split_pem(text: &str) -> (&str, &str) {
-    text.split_at(text.find("-----BEGIN").unwrap_or(0))
-}
+/// The word that stands for a passphrase where a recipient is named.
+const PASSPHRASE: &str = "passphrase";
+/// scrypt's work factor that we write, as `age -p` does: 2^18 takes 256 MiB and about a second.
+const SCRYPT_LOG_N: u8 = 18;
+/// The highest that is read: 1 GiB and some seconds.
+const MAX_SCRYPT_LOG_N: u8 = 20;
 
 /// Whom a bundle is encrypted to.
 #[derive(Clone)]
@@ -135,12 +23,19 @@ pub enum Recipient {
     X25519(age::x25519::Recipient),
     /// `ssh-ed25519 …`
     Ssh(age::ssh::Recipient),
+    /// `age1NAME1…`: a key that an age plugin holds, such as a hardware token's.
+    Plugin(age::plugin::Recipient),
+    /// `passphrase`: whoever knows it. It stands alone.
+    Passphrase(SecretString),
 }
 
 impl Recipient {
-    /// Reads `age1…` or `ssh-ed25519 …`; a comment after an ssh key is dropped.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads `age1…`, `age1NAME1…`, `ssh-ed25519 …` (a comment after it is dropped) or `passphrase`, which is asked for.
+    pub fn parse(text: &str, ask: Ask<'_>) -> Result<Self> {
         let refuse = |message: String, hint: &str| Err(Error::new(Code::BadInput, message).with_hint(hint));
+        if text == PASSPHRASE {
+            return ask("passphrase for the bundle").map(Self::Passphrase);
+        }
         if text.starts_with("ssh-rsa ") {
             return refuse(
                 "an ssh-rsa recipient is refused".into(),
@@ -154,6 +49,9 @@ impl Recipient {
                 _ => refuse(format!("not an ssh-ed25519 public key: {text}"), "copy the whole line of the `.pub` file"),
             };
         }
+        if let Ok(key) = text.parse() {
+            return Ok(Self::Plugin(key));
+        }
         match text.parse() {
             Ok(key) => Ok(Self::X25519(key)),
             Err(reason) => refuse(
@@ -163,50 +61,148 @@ impl Recipient {
         }
     }
 
+    /// Is it a passphrase, which nothing about a bundle tells apart from another one?
+    pub fn is_passphrase(&self) -> bool {
+        matches!(self, Self::Passphrase(_))
+    }
+
     /// For the encryptor.
-    pub(super) fn as_age(&self) -> &dyn age::Recipient {
-        match self {
-            Self::X25519(key) => key,
-            Self::Ssh(key) => key,
-        }
+    fn to_age(&self) -> Result<Box<dyn age::Recipient>> {
+        Ok(match self {
+            Self::X25519(key) => Box::new(key.clone()),
+            Self::Ssh(key) => Box::new(key.clone()),
+            Self::Plugin(key) => Box::new(
+                age::plugin::RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], age::NoCallbacks)
+                    .map_err(|_| no_plugin(key.plugin()))?,
+            ),
+            Self::Passphrase(secret) => {
+                let mut recipient = age::scrypt::Recipient::new(secret.clone());
+                recipient.set_work_factor(SCRYPT_LOG_N);
+                Box::new(recipient)
+            }
+        })
     }
 }
 
+/// An encryptor to all of these.
+pub(super) fn encryptor(recipients: &[Recipient]) -> Result<age::Encryptor> {
+    let keys = recipients.iter().map(Recipient::to_age).collect::<Result<Vec<_>>>()?;
+    if recipients.len() > 1 && recipients.iter().any(Recipient::is_passphrase) {
+        return Err(Error::new(Code::BadInput, "a passphrase stands beside other recipients")
+            .with_hint("a passphrase stands alone; give the customer keys, or a passphrase"));
+    }
+    age::Encryptor::with_recipients(keys.iter().map(|key| &**key))
+        .map_err(|e| Error::new(Code::BadInput, format!("recipients: {e}")).with_hint("each customer needs one"))
+}
+
+fn no_plugin(name: &str) -> Error {
+    Error::new(Code::BadInput, format!("the age plugin is not on PATH: age-plugin-{name}"))
+        .with_hint("install it; whoever gave you the recipient or identity knows where from")
+}
+
+/// Its text form, which manifests digest.
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::X25519(key) => key.fmt(f),
             Self::Ssh(key) => key.fmt(f),
+            Self::Plugin(key) => key.fmt(f),
+            Self::Passphrase(_) => f.write_str(PASSPHRASE),
         }
     }
 }
 
-/// A customer's decrypting keys, out of one file.
+/// Whom plugins and identities under a passphrase talk to.
+pub trait Person: Send + Sync {
+    /// Shows a line: a token must be touched.
+    fn tell(&self, message: &str);
+    /// Asks for what may be shown; `None` where nobody answers.
+    fn ask(&self, question: &str) -> Option<String>;
+    /// Asks for what may not.
+    fn ask_secret(&self, question: &str) -> Option<SecretString>;
+}
+
+/// Nobody: for programs that have only keys that ask nothing.
+pub struct Nobody;
+
+impl Person for Nobody {
+    fn tell(&self, _: &str) {}
+
+    fn ask(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn ask_secret(&self, _: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+#[derive(Clone)]
+struct Callbacks(Arc<dyn Person>);
+
+impl age::Callbacks for Callbacks {
+    fn display_message(&self, message: &str) {
+        self.0.tell(message);
+    }
+
+    fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
+        let answer = self.0.ask(&format!("{message} ({yes}/{})", no.unwrap_or("no")))?;
+        Some(answer == yes)
+    }
+
+    fn request_public_string(&self, description: &str) -> Option<String> {
+        self.0.ask(description)
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.ask_secret(description)
+    }
+}
+
+/// A customer's decrypting keys, out of one file; or a passphrase.
 pub struct Identities(Vec<Identity>);
 
-enum Identity {
-    X25519(age::x25519::Identity),
-    Ssh(age::ssh::Identity),
+struct Identity {
+    /// The public half; a plugin does not tell it.
+    recipient: Option<Recipient>,
+    key: Box<dyn age::Identity>,
+}
+
+impl Identity {
+    fn x25519(key: age::x25519::Identity) -> Self {
+        Self { recipient: Some(Recipient::X25519(key.to_public())), key: Box::new(key) }
+    }
+
+    fn plugin(key: &age::plugin::Identity, person: Callbacks) -> Result<Self> {
+        let plugin = age::plugin::IdentityPluginV1::new(key.plugin(), std::slice::from_ref(key), person)
+            .map_err(|_| no_plugin(key.plugin()))?;
+        Ok(Self { recipient: None, key: Box::new(plugin) })
+    }
 }
 
 impl Identities {
-    /// Reads `AGE-SECRET-KEY-1…` lines, or one OpenSSH private key of type ed25519.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = Zeroizing::new(data::read_text(path, limits::MAX_KEY_BYTES)?);
+    /// Reads `AGE-SECRET-KEY-1…` and `AGE-PLUGIN-…` lines, or one OpenSSH private key of type ed25519.
+    pub fn read(path: &Path, person: Arc<dyn Person>) -> Result<Self> {
+        let text = Zeroizing::new(data::read_text(path, MAX_KEY_BYTES)?);
+        let person = Callbacks(person);
         if text.contains("-----BEGIN") {
-            return ssh_identity(path, &text).map(|key| Self(vec![key]));
+            return ssh_identity(path, &text, person).map(|key| Self(vec![key]));
         }
         let mut keys = Vec::new();
         for (number, line) in text.lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
+            if let Ok(key) = line.parse() {
+                keys.push(Identity::plugin(&key, person.clone())?);
+                continue;
+            }
             // what stands in the line is a secret: it is not shown
             let key = line.parse().map_err(|reason| {
                 Error::input(path, format!("line {} is not an age identity: {reason}", number + 1))
-                    .with_hint("`sealwright keygen identity` writes AGE-SECRET-KEY-1…; plugins can't be used yet")
+                    .with_hint("`sealwright keygen identity` writes AGE-SECRET-KEY-1…, an age plugin AGE-PLUGIN-…")
             })?;
-            keys.push(Identity::X25519(key));
+            keys.push(Identity::x25519(key));
         }
         if keys.is_empty() {
             return Err(
@@ -216,41 +212,43 @@ impl Identities {
         Ok(Self(keys))
     }
 
-    /// Their public halves.
-    pub fn recipients(&self) -> Vec<Recipient> {
-        let public = |identity: &Identity| match identity {
-            Identity::X25519(key) => Recipient::X25519(key.to_public()),
-            Identity::Ssh(key) => {
-                Recipient::Ssh(key.clone().try_into().expect("only unencrypted ed25519 keys are kept"))
-            }
-        };
-        self.0.iter().map(public).collect()
+    /// A passphrase, for a bundle that is sealed with one.
+    pub fn passphrase(secret: SecretString) -> Self {
+        let mut key = age::scrypt::Identity::new(secret.clone());
+        key.set_max_work_factor(MAX_SCRYPT_LOG_N);
+        Self(vec![Identity { recipient: Some(Recipient::Passphrase(secret)), key: Box::new(key) }])
+    }
+
+    /// Their public halves, as far as they are known.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.0.iter().filter_map(|identity| identity.recipient.as_ref())
+    }
+
+    /// Is there one whose public half only its plugin knows?
+    pub(super) fn any_unknown(&self) -> bool {
+        self.0.iter().any(|identity| identity.recipient.is_none())
     }
 
     /// For the decryptor.
     pub(super) fn as_age(&self) -> impl Iterator<Item = &dyn age::Identity> {
-        self.0.iter().map(|identity| match identity {
-            Identity::X25519(key) => key as &dyn age::Identity,
-            Identity::Ssh(key) => key as &dyn age::Identity,
-        })
+        self.0.iter().map(|identity| &*identity.key)
     }
 }
 
-fn ssh_identity(path: &Path, text: &str) -> Result<Identity> {
-    use age::ssh::{Identity as Ssh, Recipient};
+fn ssh_identity(path: &Path, text: &str, person: Callbacks) -> Result<Identity> {
+    use age::ssh::Identity as Ssh;
     let refuse = |message: &str, hint: &str| Err(Error::input(path, message).with_hint(hint));
-    match Ssh::from_buffer(text.as_bytes(), None) {
-        Ok(key @ Ssh::Unencrypted(_)) => match key.clone().try_into() {
-            Ok(Recipient::SshEd25519(..)) => Ok(Identity::Ssh(key)),
-            _ => refuse("an ssh-rsa identity is refused", "use an ssh-ed25519 key"),
-        },
-        Ok(Ssh::Encrypted(_)) => refuse(
-            "an ssh key with a passphrase can't be read yet",
-            "use `sealwright keygen identity`, or a key without one",
-        ),
+    let key = match Ssh::from_buffer(text.as_bytes(), Some(path.display().to_string())) {
+        Ok(key @ (Ssh::Unencrypted(_) | Ssh::Encrypted(_))) => key,
         Ok(Ssh::Unsupported(_)) | Err(_) => {
-            refuse("not an ssh-ed25519 private key", "use `sealwright keygen identity`")
+            return refuse("not an ssh-ed25519 private key", "use `sealwright keygen identity`");
         }
+    };
+    match key.clone().try_into() {
+        Ok(recipient @ age::ssh::Recipient::SshEd25519(..)) => {
+            Ok(Identity { recipient: Some(Recipient::Ssh(recipient)), key: Box::new(key.with_callbacks(person)) })
+        }
+        _ => refuse("an ssh-rsa identity is refused", "use an ssh-ed25519 key"),
     }
 }
 
@@ -260,67 +258,16 @@ pub fn write_new_identity(path: &Path) -> Result<Recipient> {
     let recipient = identity.to_public();
     let secret: SecretString = identity.to_string();
     let text = Zeroizing::new(format!("# public key: {recipient}\n{}\n", secret.expose_secret()));
-    write_secret(path, &text)?;
+    data::write_secret(path, &text)?;
     Ok(Recipient::X25519(recipient))
-}
-
-/// Writes a secret under a name that is not taken; other users can't read it at any moment.
-fn write_secret(path: &Path, text: &str) -> Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).at(parent)?;
-    // a NamedTempFile is made with mode 0600
-    let mut file = tempfile::Builder::new().prefix(".sealwright-").suffix(".partial").tempfile_in(parent).at(parent)?;
-    file.write_all(text.as_bytes()).at(path)?;
-    file.as_file().sync_all().at(path)?;
-    file.persist_noclobber(path).map_err(|e| match e.error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::new(Code::Usage, format!("a file is there already: {}", path.display()))
-                .with_hint("a key that is lost can't be made again; give another name")
-        }
-        _ => Error::io(path, &e.error),
-    })?;
-    data::sync_folder(parent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_vendor_key_survives_its_file() {
-        let dir = tempfile::tempdir().unwrap();
-        for development in [false, true] {
-            let path = dir.path().join(format!("{development}.pem"));
-            let key = SigningKey::generate(development);
-            key.write(&path).unwrap();
-            let read = SigningKey::read(&path).unwrap();
-            assert_eq!((read.public(), read.is_development()), (key.public(), development));
-            assert_eq!(key.write(&path).unwrap_err().code, Code::Usage, "never overwritten");
-            #[cfg(unix)]
-            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777, 0o600);
-            let public = dir.path().join("pub");
-            std::fs::write(&public, key.public().to_pem()).unwrap();
-            assert_eq!(PublicKey::read(&public).unwrap(), key.public());
-            assert!(PublicKey::read(&path).unwrap_err().to_string().contains("private key"));
-        }
-    }
-
-    #[test]
-    fn signatures_have_one_form() {
-        let key = SigningKey::generate(false);
-        for i in 0..32u8 {
-            let der = key.sign(&[i]);
-            assert!(key.public().verifies(&[i], &der, true));
-            assert!(!key.public().verifies(&[i + 1], &der, true));
-            let low = p256::ecdsa::Signature::from_der(&der).unwrap();
-            let (r, s) = low.split_scalars();
-            let high = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
-            assert!(!key.public().verifies(&[i], high.to_der().as_bytes(), true), "high s");
-            assert!(key.public().verifies(&[i], high.to_der().as_bytes(), false));
-            let mut long = der.clone();
-            long.push(0);
-            assert!(!key.public().verifies(&[i], &long, true));
-        }
+    fn parse(text: &str) -> Result<Recipient> {
+        Recipient::parse(text, &|_| Ok("secret".into()))
     }
 
     #[test]
@@ -328,14 +275,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("id.txt");
         let told = write_new_identity(&path).unwrap();
-        let read = Identities::read(&path).unwrap().recipients();
-        assert_eq!(read[0].to_string(), told.to_string());
-        assert_eq!(Recipient::parse(&told.to_string()).unwrap().to_string(), told.to_string());
-        for wrong in ["age1x", "ssh-rsa AAAA", "ssh-ed25519 AAAA", ""] {
-            assert_eq!(Recipient::parse(wrong).err().unwrap().code, Code::BadInput, "{wrong}");
+        let read = Identities::read(&path, Arc::new(Nobody)).unwrap();
+        assert_eq!(read.recipients().next().unwrap().to_string(), told.to_string());
+        assert_eq!(parse(&told.to_string()).unwrap().to_string(), told.to_string());
+        for wrong in ["age1x", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "", "Passphrase"] {
+            assert_eq!(parse(wrong).err().unwrap().code, Code::BadInput, "{wrong}");
         }
         std::fs::write(&path, "AGE-SECRET-KEY-1NOTAKEY\n").unwrap();
-        let error = Identities::read(&path).err().unwrap().to_string();
+        let error = Identities::read(&path, Arc::new(Nobody)).err().unwrap().to_string();
         assert!(error.contains("line 1") && !error.contains("NOTAKEY"), "{error}");
+    }
+
+    #[test]
+    fn a_passphrase_stands_alone_and_its_text_tells_nothing_of_it() {
+        let (secret, key) = (parse("passphrase").unwrap(), age::x25519::Identity::generate().to_public());
+        assert_eq!(secret.to_string(), "passphrase");
+        let error = encryptor(&[secret.clone(), Recipient::X25519(key)]).err().unwrap();
+        assert_eq!(error.code, Code::BadInput);
+        encryptor(&[secret]).unwrap();
+    }
+
+    #[test]
+    fn a_plugin_that_is_missing_is_named() {
+        let recipient = parse("age1test1wdhk6etzdaj8j58wj93").unwrap();
+        let error = encryptor(&[recipient]).err().unwrap();
+        assert!(error.to_string().ends_with("age-plugin-test"), "{error}");
     }
 }

@@ -21,8 +21,6 @@ pub const MAX_PAYLOAD_BYTES: u64 = 4 << 40;
 pub const MAX_MEMORY_BYTES: u64 = 64 << 30;
 /// Bytes of `model.sig`.
 pub const MAX_MODEL_SIG_BYTES: u64 = 16 << 20;
-/// Bytes of a key or identity file.
-pub const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// Bytes of a name in a tar.
 pub const MAX_NAME_BYTES: usize = 100;

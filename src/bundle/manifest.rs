@@ -4,6 +4,7 @@ use super::entitlement::{Base, Entitlement, is_name};
 use super::limits;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
+use crate::sign::parse_canonical;
 use serde::{Deserialize, Serialize};
 
 /// What a bundle says of itself, signed.
@@ -104,7 +105,7 @@ impl Manifest {
     /// Reads the one form.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         check_version(bytes)?;
-        let manifest: Self = parse_canonical("manifest.json", bytes)?;
+        let manifest: Self = parse_canonical(Code::BadBundle, "manifest.json", bytes)?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -133,16 +134,6 @@ impl Manifest {
         }
         self.entitlement.check()
     }
-}
-
-/// A JSON text that has only one form: parsed, written again, compared.
-pub(super) fn parse_canonical<T: Serialize + for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<T> {
-    let value: T = serde_json::from_slice(bytes).map_err(|e| Error::new(Code::BadBundle, format!("{name}: {e}")))?;
-    let again = serde_json_canonicalizer::to_vec(&value).expect("our own values serialise");
-    if again != bytes {
-        return Err(Error::new(Code::BadBundle, format!("{name}: not canonical JSON (RFC 8785)")));
-    }
-    Ok(value)
 }
 
 /// A newer version says so, whatever else it holds.

@@ -30,7 +30,7 @@ mod tests;
 pub use derivative::{SourceFile, gather};
 pub use entitlement::{Base, Entitlement, Use};
 pub use inspect::{Inspected, inspect};
-pub use keys::{Identities, PublicKey, Recipient, SigningKey, write_new_identity};
+pub use keys::{Identities, Nobody, Person, Recipient, write_new_identity};
 pub use manifest::{Entry, Manifest, Payload, ProductName, Recipe, Vendor};
 pub use open::{Opened, Request};
 pub use papers::{Duty, Papers};

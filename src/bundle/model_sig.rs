@@ -1,9 +1,8 @@
 //! `model.sig`, FORMAT.md section 6: an OpenSSF Model Signing v1.0 signature over the opened folder.
 
-use super::keys::{PublicKey, SigningKey};
-use super::sign::{Envelope, pae};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{Code, Error, Result};
+use crate::sign::{Envelope, PublicKey, SigningKey, pae};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -40,14 +39,14 @@ struct Hint {
 }
 
 /// The signature over files by name and digest, as the bytes of `model.sig`.
-pub fn sign(subject: &str, files: &BTreeMap<String, Sha256>, key: &SigningKey) -> Vec<u8> {
+pub fn sign(subject: &str, files: &BTreeMap<String, Sha256>, key: &SigningKey) -> Result<Vec<u8>> {
     let payload = serde_json::to_vec(&statement(subject, files)).expect("our own values serialise");
     let bundle = Bundle {
         media_type: MEDIA_TYPE.into(),
         verification_material: Material { public_key: Hint { hint: hint(&key.public()) }, tlog_entries: [] },
-        dsse_envelope: Envelope::sign(PAYLOAD_TYPE, &payload, String::new(), key),
+        dsse_envelope: Envelope::sign(PAYLOAD_TYPE, &payload, String::new(), key)?,
     };
-    serde_json::to_vec(&bundle).expect("our own values serialise")
+    Ok(serde_json::to_vec(&bundle).expect("our own values serialise"))
 }
 
 /// Demands that `model.sig` is by `key` over exactly these files.
@@ -109,7 +108,7 @@ mod tests {
     fn it_binds_key_subject_and_files() {
         let (key, other) = (SigningKey::generate(false), SigningKey::generate(false));
         let files = BTreeMap::from([("a".to_owned(), Sha256::of("1")), ("b/c".to_owned(), Sha256::of("2"))]);
-        let sig = sign("helpdesk-1.0.0", &files, &key);
+        let sig = sign("helpdesk-1.0.0", &files, &key).unwrap();
         verify(&sig, "helpdesk-1.0.0", &files, &key.public()).unwrap();
         let more = BTreeMap::from([("a".to_owned(), Sha256::of("1"))]);
         for (subject, files, key) in [

@@ -51,7 +51,7 @@ impl Verified {
         if let Some(fingerprint) = request.base {
             judge_base(&self.manifest.bases, fingerprint)?;
         }
-        entitlement.judge_recipient(&request.identities.recipients())?;
+        entitlement.judge_recipient(request.identities)?;
         request.seen.judge(&self.manifest)
     }
 
@@ -156,6 +156,18 @@ fn age_error(error: &age::DecryptError) -> Error {
     match error {
         age::DecryptError::NoMatchingKeys => {
             Error::new(Code::WrongCustomer, "the payload is not encrypted to the recipient that the manifest names")
+        }
+        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
+            Error::new(Code::WrongCustomer, "the key or passphrase does not open the payload")
+                .with_hint("check the passphrase")
+        }
+        age::DecryptError::ExcessiveWork { required, .. } => {
+            Error::new(Code::TooLarge, format!("its passphrase asks for 2^{required} rounds of scrypt"))
+                .with_hint("ask the vendor for one that asks for less, or for a key")
+        }
+        age::DecryptError::Plugin(_) | age::DecryptError::PluginResolve(_) => {
+            Error::new(Code::WrongCustomer, "the age plugin did not open the payload")
+                .with_hint("is the token there, and the one that the vendor was told of?")
         }
         age::DecryptError::Io(error) => layout::read_error(error),
         other => bad(format!("{PAYLOAD}: {other}")),

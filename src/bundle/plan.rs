@@ -2,10 +2,11 @@
 
 use super::derivative::SourceFile;
 use super::entitlement::{Base, Use};
-use super::keys::{Recipient, SigningKey};
+use super::keys::Recipient;
 use super::manifest::{ProductName, Recipe};
 use super::papers::Papers;
 use crate::digest::Sha256;
+use crate::sign::SigningKey;
 use jiff::Timestamp;
 use jiff::civil::Date;
 

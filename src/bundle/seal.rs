@@ -4,12 +4,11 @@
 
 use super::derivative::{self, Measured, SourceFile};
 use super::entitlement::{Entitlement, salted};
-use super::keys::Recipient;
 use super::layout::{BLOCK, Head, Writer};
 use super::manifest::{Entry, Manifest, Payload, ProductName, Vendor};
 use super::plan::PackPlan;
 use super::walk::{LICENSES, MANIFEST, PAYLOAD, SIGNATURE};
-use super::{bom, frames, limits, model_sig, notices, sign};
+use super::{bom, frames, keys, limits, model_sig, notices, sign};
 use crate::data;
 use crate::digest::{Hasher, Hashing, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
@@ -153,7 +152,7 @@ fn write(
 
     let bytes = manifest.to_bytes();
     Manifest::parse(&bytes)?; // what we would refuse to read is not written
-    let signature = sign::sign(&bytes, plan.signer);
+    let signature = sign::sign(&bytes, plan.signer)?;
     for (name, data) in [(MANIFEST, &bytes), (SIGNATURE, &signature)] {
         out.entry(&Head { name: name.into(), size: data.len() as u64 }, &data[..])?;
     }
@@ -170,12 +169,10 @@ fn seal(
     files: &[Measured],
     manifest: &mut Manifest,
 ) -> Result<Entry, Failed> {
-    let encryptor = age::Encryptor::with_recipients(plan.recipients.iter().map(Recipient::as_age))
-        .map_err(|e| Error::new(Code::BadInput, format!("recipients: {e}")).with_hint("each customer needs one"))?;
-    let encrypted = encryptor.wrap_output(Hashing::new(out))?;
+    let encrypted = keys::encryptor(plan.recipients)?.wrap_output(Hashing::new(out))?;
     let mut tar = Writer::new(frames::Writer::new(encrypted)?);
     let digests = write_files(&mut tar, papers, files)?;
-    let signed = model_sig::sign(&manifest.subject(), &digests, plan.signer);
+    let signed = model_sig::sign(&manifest.subject(), &digests, plan.signer)?;
     tar.entry(&Head { name: model_sig::NAME.into(), size: signed.len() as u64 }, &signed[..])?;
     let (encrypted, size) = tar.finish()?.finish()?;
     manifest.payload = Payload { size, files: digests.len() as u64 + 1 };

@@ -6,7 +6,9 @@ use super::*;
 use crate::base::Fingerprint;
 use crate::digest::Sha256;
 use crate::error::{Code, Result};
+use crate::sign::SigningKey;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A vendor, a customer and a small derivative in a temporary folder.
 struct Shop {
@@ -103,7 +105,7 @@ impl Shop {
 
     /// Verifies and opens into `out`, on a day in 2026 and the right base unless told otherwise.
     fn open(&self, name: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Manifest> {
-        let identities = Identities::read(&self.identity)?;
+        let identities = Identities::read(&self.identity, Arc::new(Nobody))?;
         let seen = Seen::at(self.at("state"));
         let mut request = Request {
             identities: &identities,
@@ -143,7 +145,7 @@ fn memory_gives_the_same_files_as_a_folder() {
     let shop = Shop::new();
     shop.pack("b.sealed").unwrap();
     shop.open("b.sealed", |_| ()).unwrap();
-    let identities = Identities::read(&shop.at("id.txt")).unwrap();
+    let identities = Identities::read(&shop.at("id.txt"), Arc::new(Nobody)).unwrap();
     let request = Request {
         identities: &identities,
         now: "2026-06-01T12:00:00Z".parse().unwrap(),
@@ -174,7 +176,7 @@ fn an_ssh_key_opens_what_was_sealed_for_it() {
     let mut shop = Shop::new();
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/keys");
     let public = std::fs::read_to_string(vectors.join("ssh.pub")).unwrap();
-    shop.recipient = Recipient::parse(public.trim()).unwrap();
+    shop.recipient = Recipient::parse(public.trim(), &|_| unreachable!()).unwrap();
     shop.pack("b.sealed").unwrap();
     shop.identity = vectors.join("ssh-other");
     assert_eq!(shop.open("b.sealed", |_| ()).unwrap_err().code, Code::WrongCustomer);
@@ -268,7 +270,7 @@ fn the_same_inputs_give_the_same_papers() {
     assert_eq!(one, two, "all but the ciphertext repeats");
     assert_ne!(a.sha256, b.sha256, "age draws fresh keys");
     let payload = |name: &str| {
-        let identities = Identities::read(&shop.at("id.txt")).unwrap();
+        let identities = Identities::read(&shop.at("id.txt"), Arc::new(Nobody)).unwrap();
         let request = Request {
             identities: &identities,
             now: "2026-06-01T12:00:00Z".parse().unwrap(),
@@ -311,10 +313,16 @@ fn a_failed_pack_leaves_nothing() {
 #[ignore = "writes into the repository"]
 fn write_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let key = |name: &str| SigningKey::read(&folder.join("keys").join(name)).unwrap();
+    let key =
+        |name: &str| SigningKey::read(&folder.join("keys").join(name), &|_| unreachable!("no passphrase")).unwrap();
     let write = |name: &str, signer: &str, change: fn(&mut Shop)| {
         let mut shop = Shop::with(key(signer));
-        shop.recipient = Identities::read(&folder.join("keys/identity.txt")).unwrap().recipients().remove(0);
+        shop.recipient = Identities::read(&folder.join("keys/identity.txt"), Arc::new(Nobody))
+            .unwrap()
+            .recipients()
+            .next()
+            .unwrap()
+            .clone();
         shop.until = "2099-12-31";
         change(&mut shop);
         shop.pack(name).unwrap();

@@ -1,12 +1,12 @@
 //! Is a bundle whole, and from whom? FORMAT.md section 7. `Verified` is made here only, and owns the open file.
 
-use super::keys::PublicKey;
 use super::layout;
 use super::manifest::{Entry, Manifest};
 use super::sign::Claim;
 use super::walk::{Placed, Walked, at};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
+use crate::sign::PublicKey;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};

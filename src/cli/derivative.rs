@@ -104,8 +104,7 @@ fn salt(state: &State) -> Result<[u8; 32]> {
     let path = state.folder().join("salt");
     if !path.is_file() {
         let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|e| Error::new(Code::Io, format!("the system gives no random bytes: {e}")))?;
+        sealwright::data::random(&mut random)?;
         sealwright::data::write_atomically(&path, |file| file.write_all(&random).at(&path))?;
     }
     let bytes = sealwright::data::read_bytes(&path, 32)?;

@@ -2,10 +2,12 @@
 
 use super::Answer;
 use super::say::Say;
+use super::secret::Secret;
 use clap::Subcommand;
-use sealwright::bundle::{SigningKey, write_new_identity};
+use sealwright::bundle::write_new_identity;
 use sealwright::data::write_atomically;
 use sealwright::error::{AtPath as _, Code, Error, Result};
+use sealwright::sign::SigningKey;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Kind {
-    /// A signing key (P-256, PKCS#8 PEM), and its public half beside it as NAME.pub.pem
+    /// A signing key (P-256, PKCS#8 PEM, under a passphrase), and its public half beside it as NAME.pub.pem
     Vendor {
         /// Where to write the private key
         #[arg(long, value_name = "FILE", default_value = "vendor.pem")]
@@ -47,18 +49,26 @@ fn vendor(out: &Path, development: bool, say: &Say) -> Result<Answer> {
         return Err(Error::new(Code::Usage, format!("a file is there already: {}", public_path.display()))
             .with_hint("give another name"));
     }
+    let passphrase = match development {
+        true => None, // it protects nothing, and `build` makes one with nobody there
+        false => Secret::Key.make("passphrase for the key (empty for none)", say)?,
+    };
     let key = SigningKey::generate(development);
-    key.write(out)?;
+    key.write(out, passphrase.as_ref())?;
     let public = key.public();
     write_atomically(&public_path, |file| file.write_all(public.to_pem().as_bytes()).at(&public_path))?;
     if say.is_json() {
         say.json(
-            &serde_json::json!({"key": out, "public": public_path, "keyid": public.id(), "development": development}),
+            &serde_json::json!({"key": out, "public": public_path, "keyid": public.id(), "development": development,
+                "encrypted": passphrase.is_some()}),
         );
         return Ok(Answer::Yes);
     }
     say.data(&format!("{}\n", public_path.display()));
     say.note(format!("key id: {}\nkeep the private key to yourself: {}", public.id(), out.display()));
+    if passphrase.is_none() && !development {
+        say.note("no passphrase protects it: `openssl pkcs8 -topk8 -v2 aes-256-cbc` adds one");
+    }
     say.note("give customers the public one by a way that they trust");
     Ok(Answer::Yes)
 }

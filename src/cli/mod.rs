@@ -4,6 +4,7 @@ pub mod args;
 pub mod say;
 
 mod check;
+mod customer;
 mod derivative;
 mod explain;
 mod init;
@@ -13,6 +14,7 @@ mod open;
 mod pack;
 mod report;
 mod rule;
+mod secret;
 mod stages;
 mod verify;
 

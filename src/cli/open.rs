@@ -1,22 +1,17 @@
 //! `sealwright open`: verify a bundle, judge its entitlement, decrypt it into a folder.
 
 use super::Answer;
+use super::customer::CustomerArgs;
 use super::say::{Say, visible};
-use super::verify::TrustArgs;
 use sealwright::base::Base;
-use sealwright::bundle::{Identities, Request, Seen, Use, verify};
+use sealwright::bundle::{Request, Seen, Use};
 use sealwright::error::Result;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The bundle
-    bundle: PathBuf,
-    /// The customer's identity: an age identity file, or an ssh-ed25519 private key
-    #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
     #[command(flatten)]
-    trust: TrustArgs,
+    customer: CustomerArgs,
     /// The base at hand, to compare with the one that the bundle was made for
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
@@ -26,8 +21,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
-    let verified = verify(&args.bundle, &args.trust.read()?)?;
-    let identities = Identities::read(&args.identity)?;
+    let verified = args.customer.verified()?;
+    let identities = args.customer.identities(&verified, say)?;
     let base = args.base.as_deref().map(|folder| Base::open(folder)?.fingerprint()).transpose()?;
     let request = Request {
         identities: &identities,

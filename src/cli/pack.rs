@@ -4,13 +4,15 @@ use super::Answer;
 use super::check::Preflight;
 use super::derivative::Derivative;
 use super::say::Say;
+use super::secret::Secret;
 use super::stages::{Stages, State};
 use sealwright::base::{Base, Fingerprint};
-use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SigningKey, SourceFile, Trust, Use};
+use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SourceFile, Trust, Use};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use sealwright::license::Clearance;
-use sealwright::product::{Customer, Product};
+use sealwright::product::{self, Customer, Product};
+use sealwright::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::Write as _;
@@ -111,15 +113,16 @@ pub struct Shipment<'a> {
     fingerprint: Fingerprint,
     derivative: Derivative,
     signer: SigningKey,
+    say: &'a Say,
 }
 
 impl<'a> Shipment<'a> {
     /// The derivative that the product file names, and the key that signs it.
-    pub fn gather(product: &'a Product, base: &Base, state: &State, say: &Say) -> Result<Self> {
+    pub fn gather(product: &'a Product, base: &Base, state: &State, say: &'a Say) -> Result<Self> {
         let fingerprint = base.fingerprint()?;
         let derivative = Derivative::of(product, &fingerprint, state)?;
         let signer = signing_key(product, state, say)?;
-        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer })
+        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer, say })
     }
 
     /// The bundle of one customer, packed anew only where something changed.
@@ -130,7 +133,8 @@ impl<'a> Shipment<'a> {
             return Err(Error::new(Code::UnmetObligation, format!("{}, {}: {why}", duty.license, duty.clause))
                 .with_hint(duty.how.clone()));
         }
-        let recipients = customer.recipients.iter().map(|r| Recipient::parse(r)).collect::<Result<Vec<_>>>()?;
+        let ask = |question: &str| Secret::Bundle.ask(&format!("{question} of {}", customer.name), self.say);
+        let recipients = customer.recipients.iter().map(|r| Recipient::parse(r, &ask)).collect::<Result<Vec<_>>>()?;
         let papers = Papers::from_clearance(clearance);
         let uses: Vec<Use> = customer.uses.iter().filter_map(|word| Use::parse(word)).collect();
         let plan = self.plan(&papers, customer, &recipients, &uses, issued()?);
@@ -222,26 +226,45 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
         "until": plan.until,
         "uses": plan.uses,
         "recipients": plan.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        // a passphrase leaves nothing to compare, so its bundle is always made anew
+        "anew": plan.recipients.iter().any(Recipient::is_passphrase).then_some(plan.issued.as_nanosecond().to_string()),
         "key": plan.signer.public().id(),
     })))
 }
 
+/// The key that the product file names: in a PEM file, or behind a command.
+pub fn vendor_key(product: &Product, say: &Say) -> Result<Option<SigningKey>> {
+    product
+        .vendor
+        .key
+        .as_ref()
+        .map(|key| match key {
+            product::Key::File(path) => {
+                SigningKey::read(&product.resolve(path), &|question| Secret::Key.ask(question, say))
+            }
+            product::Key::Elsewhere { command, public } => {
+                SigningKey::elsewhere(command, &product.folder, &product.resolve(public))
+            }
+        })
+        .transpose()
+}
+
 /// The vendor's key, or else a development key, made when there is none.
 fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey> {
-    if let Some(path) = &product.vendor.key {
-        return SigningKey::read(&product.resolve(path));
+    if let Some(key) = vendor_key(product, say)? {
+        return Ok(key);
     }
     let path = state.folder().join("development.pem");
     if !path.is_file() {
         let key = SigningKey::generate(true);
-        key.write(&path)?;
+        key.write(&path, None)?;
         let public = path.with_file_name("development.pub.pem");
         sealwright::data::write_atomically(&public, |f| f.write_all(key.public().to_pem().as_bytes()).at(&public))?;
         say.note(
             "no vendor.key in the product file: made a development key; its bundles say so and are not for customers",
         );
     }
-    SigningKey::read(&path)
+    SigningKey::read(&path, &|question| Secret::Key.ask(question, say))
 }
 
 /// Now, or SOURCE_DATE_EPOCH, for a build that repeats.

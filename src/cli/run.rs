@@ -1,14 +1,14 @@
 //! `sealwright run`: one question to a bundle, in memory: verify → judge → decrypt → answer. Nothing is written.
 
 use super::Answer;
+use super::customer::CustomerArgs;
 use super::say::Say;
 use super::train::use_threads;
-use super::verify::TrustArgs;
 use sealwright::adapter::{Adapter, CONFIG_FILE, TENSOR_FILE};
 use sealwright::base::Base;
 use sealwright::base::chat::Message;
 use sealwright::base::tokenizer::Tokenizer;
-use sealwright::bundle::{Identities, Opened, Request, Seen, Use, verify};
+use sealwright::bundle::{Opened, Request, Seen, Use};
 use sealwright::error::{Code, Error, Result};
 use sealwright::model::Model;
 use sealwright::model::generate::{Sampler, generate};
@@ -19,15 +19,10 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The bundle
-    bundle: PathBuf,
+    #[command(flatten)]
+    customer: CustomerArgs,
     /// The question
     question: String,
-    /// The customer's identity: an age identity file, or an ssh-ed25519 private key
-    #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
-    #[command(flatten)]
-    trust: TrustArgs,
     /// Your own copy of the base
     #[arg(long, value_name = "DIR")]
     base: PathBuf,
@@ -54,7 +49,7 @@ const TOP_P: f32 = 0.95;
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     use_threads(args.threads)?;
     let base = Base::open(&args.base)?;
-    let adapter = adapter_of(&open(args, &base)?)?;
+    let adapter = adapter_of(&open(args, &base, say)?)?;
     let model = Model::load(&base)?;
     let lora = lora::from_adapter(&model, &adapter)?;
     let renderer = Renderer::open(&base, true)?;
@@ -83,9 +78,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 }
 
 /// Verified, then judged by date, use, base, recipient and serial, then decrypted into memory.
-fn open(args: &Args, base: &Base) -> Result<Opened> {
-    let verified = verify(&args.bundle, &args.trust.read()?)?;
-    let identities = Identities::read(&args.identity)?;
+fn open(args: &Args, base: &Base, say: &Say) -> Result<Opened> {
+    let verified = args.customer.verified()?;
+    let identities = args.customer.identities(&verified, say)?;
     verified.open(&Request {
         identities: &identities,
         now: jiff::Timestamp::now(),

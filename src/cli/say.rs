@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::io::{IsTerminal as _, Write as _};
 
 /// How to speak: set once from the command line and the terminal.
+#[derive(Clone, Copy)]
 pub struct Say {
     json: bool,
     color: bool,
@@ -77,6 +78,18 @@ impl Say {
             .at("the terminal".as_ref())?;
         let answer = line.trim();
         Ok(if answer.is_empty() { default } else { answer }.to_owned())
+    }
+
+    /// A question whose answer is not shown; `None` where there is no terminal.
+    pub fn ask_secret(&self, question: &str) -> Result<Option<secrecy::SecretString>> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let mut err = std::io::stderr().lock();
+        let _ = write!(err, "{}: ", visible(question)).and_then(|()| err.flush());
+        let answer = super::secret::read_silently();
+        let _ = writeln!(err);
+        answer.map(Some)
     }
 
     fn words(&self, text: &str) {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import. Every room may import error, digest and data.
-const IMPORTS: [(&str, &[&str]); 7] = [
-    ("license", &["base"]),
+const IMPORTS: [(&str, &[&str]); 8] = [
+    ("sign", &[]),
+    ("license", &["base", "sign"]),
     ("base", &[]),
     ("kernels", &[]),
     ("model", &["base", "kernels"]),
     ("adapter", &["base"]),
     ("train", &["base", "model", "adapter", "kernels"]),
-    ("bundle", &["license", "adapter", "base"]),
+    ("bundle", &["license", "adapter", "base", "sign"]),
 ];
 
 /// Parts of `base` that need a tokenizer, a template engine or the weights themselves.

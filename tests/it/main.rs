@@ -10,6 +10,7 @@ mod license;
 mod pack;
 mod policies;
 mod reports;
+mod trust;
 
 #[cfg(feature = "ml")]
 mod engine;

@@ -3,15 +3,16 @@
 
 use crate::commands::{command, sealwright, stderr, stdout};
 use sealwright::adapter::{self, Adapter, Module, Recipe};
-use sealwright::bundle::{self, PublicKey, Trust};
+use sealwright::bundle::{self, Trust};
+use sealwright::sign::PublicKey;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-const BUNDLE: &str = "dist/shop-1.0.0-acme.sealed";
+pub const BUNDLE: &str = "dist/shop-1.0.0-acme.sealed";
 
 /// A product folder with a base of our own and an adapter made elsewhere, of `size` numbers a matrix.
-fn product(folder: &Path, size: usize, more: &str) {
+pub fn product(folder: &Path, size: usize, more: &str) {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/01-helpdesk/base");
     let values = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
     let module = Module {

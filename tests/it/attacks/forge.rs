@@ -4,7 +4,7 @@ use base64::Engine as _;
 use p256::ecdsa::signature::Signer as _;
 use p256::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use sealwright::Code;
-use sealwright::bundle::{Identities, Request, Seen, Trust, Use, verify};
+use sealwright::bundle::{Identities, Nobody, Request, Seen, Trust, Use, verify};
 use sealwright::digest::Sha256;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,17 @@ pub struct Forge {
     pub high_s: bool,
     pub keyid: Option<Sha256>,
     pub after: fn(&mut Vec<u8>),
+    /// Who opens it.
+    pub identities: fn() -> Identities,
 }
 
 pub fn key_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/keys").join(name)
+}
+
+/// The customer's.
+pub fn identities() -> Identities {
+    Identities::read(&key_path("identity.txt"), std::sync::Arc::new(Nobody)).unwrap()
 }
 
 pub fn key(name: &str) -> p256::ecdsa::SigningKey {
@@ -75,6 +82,7 @@ impl Forge {
             high_s: false,
             keyid: None,
             after: |_| (),
+            identities,
         }
     }
 
@@ -107,7 +115,7 @@ impl Forge {
     }
 
     fn manifest(&self, entries: &Files, size: usize, files: usize) -> Value {
-        let identity = Identities::read(&key_path("identity.txt")).unwrap().recipients().remove(0).to_string();
+        let identity = identities().recipients().next().unwrap().to_string();
         let salt = Sha256::of("salt");
         let entries: Vec<_> = entries
             .iter()
@@ -165,9 +173,9 @@ impl Forge {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("b.sealed");
         std::fs::write(&path, self.write()).unwrap();
-        let public = sealwright::bundle::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
+        let public = sealwright::sign::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
         let trust = Trust { keys: vec![public], allow_development: false };
-        let identities = Identities::read(&key_path("identity.txt")).unwrap();
+        let identities = (self.identities)();
         let seen = Seen::at(dir.path().join("state"));
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
         let request = Request { identities: &identities, now, base: None, wanted: Use::Open, seen: &seen };
@@ -231,7 +239,6 @@ pub fn frames(tar: &[u8]) -> Vec<u8> {
 }
 
 fn encrypt(bytes: &[u8]) -> Vec<u8> {
-    let recipient: age::x25519::Recipient =
-        Identities::read(&key_path("identity.txt")).unwrap().recipients()[0].to_string().parse().unwrap();
+    let recipient: age::x25519::Recipient = identities().recipients().next().unwrap().to_string().parse().unwrap();
     age::encrypt(&recipient, bytes).unwrap()
 }

@@ -5,7 +5,7 @@
 
 mod forge;
 
-use forge::{Forge, file, frames, header, key, key_id, key_path};
+use forge::{Forge, file, frames, header, identities, key, key_id, key_path};
 use sealwright::Code;
 use sealwright::base::Fingerprint;
 use sealwright::bundle::{Identities, Request, Seen, Trust, Use, verify};
@@ -146,6 +146,25 @@ fn compression_and_encryption() {
         ("a byte after the last age chunk", Code::BadBundle, |f| f.on_cipher = |c| c.push(0)),
         ("the last age chunk is missing", Code::BadBundle, |f| f.on_cipher = |c| c.truncate(c.len() - 1)),
         ("not age", Code::BadBundle, |f| f.on_cipher = |c| c[0] ^= 1),
+        ("a passphrase that asks for 2^63 rounds", Code::TooLarge, |f| {
+            f.identities = || Identities::passphrase("x".into());
+            f.on_manifest = |m| {
+                let digest = Sha256::of([&Sha256::of("salt").0[..], b"passphrase"].concat());
+                m["entitlement"]["recipients"] = json!([digest]);
+            };
+            f.on_cipher = |c| {
+                let (salt, body, mac) = ("A".repeat(22), "A".repeat(43), "A".repeat(43));
+                *c = format!("age-encryption.org/v1\n-> scrypt {salt} 63\n{body}\n--- {mac}\n").into_bytes();
+                c.extend([0; 64]);
+            }
+        }),
+        ("a passphrase for a customer with a key", Code::WrongCustomer, |f| {
+            f.on_cipher = |c| {
+                let mut recipient = age::scrypt::Recipient::new("x".to_owned().into());
+                recipient.set_work_factor(1);
+                *c = age::encrypt(&recipient, b"x").unwrap();
+            }
+        }),
         ("another customer's payload", Code::WrongCustomer, |f| {
             f.on_cipher = |c| {
                 let other = age::x25519::Identity::generate().to_public();
@@ -267,8 +286,8 @@ fn a_base_is_told_by_its_component() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b.sealed");
     std::fs::write(&path, Forge::honest().write()).unwrap();
-    let public = sealwright::bundle::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
-    let identities = Identities::read(&key_path("identity.txt")).unwrap();
+    let public = sealwright::sign::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
+    let identities = identities();
     let of = |part: &str| Sha256::of(part);
     let at_hand = Fingerprint { weights: of("w"), config: of("c"), tokenizer: of("another"), template: of("j") };
     let request = Request {

@@ -1,0 +1,58 @@
+//! What the customer's commands share: a bundle, whose it may be, and the keys that open it.
+
+use super::say::{Say, visible};
+use super::secret::Secret;
+use super::verify::TrustArgs;
+use sealwright::bundle::{Identities, Person, Verified, verify};
+use sealwright::error::{Code, Error, Result};
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub struct CustomerArgs {
+    /// The bundle
+    bundle: PathBuf,
+    /// The customer's identity: an age identity file, a plugin's too, or an ssh-ed25519 private key; a bundle that is
+    /// sealed with a passphrase needs none
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+impl CustomerArgs {
+    /// The bundle, whole and from a vendor that is trusted.
+    pub fn verified(&self) -> Result<Verified> {
+        verify(&self.bundle, &self.trust.read()?)
+    }
+
+    /// What opens it: the identity that was given, or else the passphrase that it is sealed with.
+    pub fn identities(&self, verified: &Verified, say: &Say) -> Result<Identities> {
+        match &self.identity {
+            Some(path) => Identities::read(path, Arc::new(AtTerminal(*say))),
+            None if verified.manifest().entitlement.wants_passphrase() => {
+                Secret::Bundle.ask("passphrase of the bundle", say).map(Identities::passphrase)
+            }
+            None => Err(Error::new(Code::Usage, "the bundle is sealed for a key, and no `--identity` was given")
+                .with_hint("give the file that `sealwright keygen identity` made, or an ssh-ed25519 private key")),
+        }
+    }
+}
+
+/// Whoever sits at the terminal answers an age plugin.
+struct AtTerminal(Say);
+
+impl Person for AtTerminal {
+    fn tell(&self, message: &str) {
+        self.0.note(visible(message));
+    }
+
+    fn ask(&self, question: &str) -> Option<String> {
+        self.0.ask(&visible(question), "no").ok()
+    }
+
+    fn ask_secret(&self, question: &str) -> Option<SecretString> {
+        Secret::Bundle.ask(question, &self.0).ok()
+    }
+}
