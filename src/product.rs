@@ -1,8 +1,10 @@
 //! `sealwright.toml`: one file that describes the whole job. The cli turns it into each room's own plan.
 
 use crate::data;
+use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The name of the product file in its folder.
@@ -51,8 +53,13 @@ pub struct Vendor {
     pub name: String,
     /// ISO 3166-1 alpha-2.
     pub country: Option<String>,
-    /// Of the company and its affiliates; licences draw lines by it.
-    pub annual_revenue_usd: Option<u64>,
+    /// What it sells, words of the vocabulary; some licences shut out kinds of company.
+    pub business: Option<Vec<String>>,
+    /// Does the company, or an affiliate, offer anything that competes with what the base's licensor offers?
+    pub competes_with_licensor: Option<bool>,
+    /// Of the company and its affiliates, by currency (ISO 4217); nothing is converted.
+    #[serde(default)]
+    pub annual_revenue: BTreeMap<String, u64>,
     /// Of the company and its affiliates, all products.
     pub monthly_active_users: Option<Users>,
     /// The private key that signs; without one `build` makes a development key.
@@ -108,6 +115,8 @@ pub struct Base {
     pub path: PathBuf,
     /// A licence text that the vendor vouches for, where the base's folder has none.
     pub license_text: Option<PathBuf>,
+    /// When the copy was had from the licensor: it stays under the text of that day.
+    pub obtained: Option<jiff::civil::Date>,
 }
 
 /// `[use]`
@@ -116,6 +125,10 @@ pub struct Base {
 pub struct Use {
     /// What reaches customers.
     pub ship: Ship,
+    /// Will the vendor or a customer serve it to others over a network?
+    pub hosting: Option<bool>,
+    /// May customers hand it on?
+    pub redistribution: Option<bool>,
     /// Under which terms: `closed`, `same` (as the base), or an SPDX id.
     pub terms: String,
     /// For money?
@@ -148,14 +161,36 @@ pub enum Ship {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Grant {
-    /// The licence that asks for it.
+    /// The licence whose duty it answers.
     pub license: String,
     /// Which duty it answers, a word of the vocabulary.
     pub kind: String,
+    /// To whom it was given, as the paper says.
+    pub grantee: String,
+    /// Which uses it covers.
+    pub scope: Vec<Covered>,
     /// When it was given.
     pub date: jiff::civil::Date,
+    /// Its last day, where it has one.
+    pub until: Option<jiff::civil::Date>,
     /// The licensor's number for it.
     pub reference: String,
+    /// Digest of the paper.
+    pub sha256: Option<Sha256>,
+    /// The paper; where it is at hand its digest is compared.
+    pub document: Option<PathBuf>,
+}
+
+/// A use that a grant can cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Covered {
+    /// Handing over LoRA matrices.
+    Adapter,
+    /// Handing over whole weights.
+    Merged,
+    /// Serving it to others.
+    Hosting,
 }
 
 /// `[[data]]`
@@ -205,15 +240,55 @@ impl Origins {
 }
 
 /// Whose the data is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "OriginText")]
 pub enum Origin {
     /// The vendor's own.
     Own,
-    /// Under a licence, by id.
-    License(String),
+    /// Under a licence.
+    License {
+        /// By id.
+        id: String,
+        /// Title, author and address, for the notice.
+        credit: Option<String>,
+    },
     /// Written by a model, by name.
     GeneratedBy(String),
+}
+
+/// As the product file writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OriginText {
+    Word(String),
+    Table(OriginTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct OriginTable {
+    license: Option<String>,
+    credit: Option<String>,
+    generated_by: Option<String>,
+}
+
+impl TryFrom<OriginText> for Origin {
+    type Error = String;
+
+    fn try_from(text: OriginText) -> Result<Self, String> {
+        let wanted = "an origin is \"own\", { license = \"…\" } or { generated-by = \"…\" }";
+        match text {
+            OriginText::Word(word) if word == "own" => Ok(Origin::Own),
+            OriginText::Word(word) => Err(format!("unknown origin: {word}; {wanted}")),
+            OriginText::Table(OriginTable { license: Some(id), credit, generated_by: None }) => {
+                Ok(Origin::License { id, credit })
+            }
+            OriginText::Table(OriginTable { license: None, credit: None, generated_by: Some(model) }) => {
+                Ok(Origin::GeneratedBy(model))
+            }
+            OriginText::Table(_) => Err(wanted.to_owned()),
+        }
+    }
 }
 
 /// `[train]`
@@ -373,6 +448,7 @@ impl Product {
 
     fn check(&self, path: &Path) -> Result<()> {
         self.check_names(path)?;
+        self.check_data(path)?;
         self.customers.iter().try_for_each(|customer| customer.check(path))?;
         match (&self.train, &self.derivative) {
             (Some(_), Some(_)) => Err(refuse(
@@ -394,6 +470,16 @@ impl Product {
             }
             (None, _) => Ok(()),
         }
+    }
+
+    /// Each file once.
+    fn check_data(&self, path: &Path) -> Result<()> {
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = self.data.iter().find(|d| !seen.insert(&d.path)) {
+            let message = format!("two [[data]] tables name {}", twice.path.display());
+            return Err(refuse(path, message, "name each file once; `origin` may be a list"));
+        }
+        Ok(())
     }
 
     fn check_names(&self, path: &Path) -> Result<()> {

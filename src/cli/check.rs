@@ -4,10 +4,10 @@ use super::Answer;
 use super::report::{self, Judged, Places};
 use super::say::{Say, visible};
 use sealwright::base::Base;
-use sealwright::data::nearest;
+use sealwright::digest::Sha256;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{
-    self, Customer, DataOrigin, Grant, GrantKind, Origin, Policies, Report, Ship, Subject, Use, Verdict,
+    self, Covered, Customer, DataOrigin, Grant, Origin, Policies, Report, Ship, Subject, Use, Verdict,
 };
 use sealwright::product::{self, Product};
 use std::path::{Path, PathBuf};
@@ -112,7 +112,8 @@ impl Preflight {
         let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
         let subject = Subject::read(base, text.as_deref())?;
         let declared = declared(product)?;
-        declared.check_words(&product.resolve(Path::new(product::FILE_NAME)), &policies)?;
+        let places = Places::read(product)?;
+        declared.check_words(&policies, &|table, key, value| places.path_of(table, key, value))?;
         Ok(license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now()))
     }
 
@@ -140,30 +141,30 @@ fn answer(verdict: Verdict) -> Answer {
 fn declared(product: &Product) -> Result<Use> {
     let (vendor, asked) = (&product.vendor, &product.declared_use);
     let users = vendor.monthly_active_users;
-    let origins = |data: &product::Data| -> Vec<DataOrigin> {
-        let path = data.path.display().to_string();
-        let whole = |origin: &product::Origin| DataOrigin { path: path.clone(), origin: origin_of(origin) };
-        data.origin.as_slice().iter().map(whole).collect()
-    };
     Ok(Use {
         vendor: vendor.name.clone(),
         vendor_country: vendor.country.clone(),
-        annual_revenue: vendor.annual_revenue_usd,
+        business: vendor.business.clone(),
+        competes_with_licensor: vendor.competes_with_licensor,
+        annual_revenue: vendor.annual_revenue.clone(),
         users_now: users.and_then(|u| u.now),
         users_at_release: users.and_then(|u| u.at_release),
+        obtained: product.base.obtained,
         title: product.product.title.clone(),
         ship: match asked.ship {
             product::Ship::Adapter => Ship::Adapter,
             product::Ship::Merged => Ship::Merged,
             product::Ship::Nothing => Ship::Nothing,
         },
+        hosting: asked.hosting,
+        redistribution: asked.redistribution,
         terms: asked.terms.clone(),
         commercial: asked.commercial,
         purpose: asked.purpose.clone(),
         fields: asked.fields.clone(),
         territory: asked.territory.clone(),
         trains_models_on_outputs: asked.trains_models_on_outputs,
-        grants: product.grants.iter().map(grant).collect::<Result<_>>()?,
+        grants: product.grants.iter().map(|g| grant(product, g)).collect::<Result<_>>()?,
         data: product.data.iter().flat_map(origins).collect(),
         customers: product
             .customers
@@ -173,23 +174,42 @@ fn declared(product: &Product) -> Result<Use> {
     })
 }
 
-fn origin_of(origin: &product::Origin) -> Origin {
-    match origin {
-        product::Origin::Own => Origin::Own,
-        product::Origin::License(license) => Origin::License(license.clone()),
-        product::Origin::GeneratedBy(model) => Origin::GeneratedBy(model.clone()),
-    }
+/// One for each origin of a data file.
+fn origins(data: &product::Data) -> Vec<DataOrigin> {
+    let whole = |origin: &product::Origin| {
+        let (origin, credit) = match origin {
+            product::Origin::Own => (Origin::Own, None),
+            product::Origin::License { id, credit } => (Origin::License(id.clone()), credit.clone()),
+            product::Origin::GeneratedBy(model) => (Origin::GeneratedBy(model.clone()), None),
+        };
+        DataOrigin { path: data.path.display().to_string(), origin, credit, only_for: data.may_ship_to.clone() }
+    };
+    data.origin.as_slice().iter().map(whole).collect()
 }
 
-fn grant(grant: &product::Grant) -> Result<Grant> {
-    let kind = match grant.kind.as_str() {
-        "registration" => GrantKind::Registration,
-        "agreement" => GrantKind::Agreement,
-        other => {
-            let hint = nearest(other, ["registration", "agreement"]).unwrap_or("registration or agreement");
-            return Err(Error::new(Code::BadInput, format!("[[grant]] has an unknown kind: {other}"))
-                .with_hint(format!("did you mean `{hint}`?")));
-        }
+/// A grant, with the digest of its paper where that is at hand.
+fn grant(product: &Product, grant: &product::Grant) -> Result<Grant> {
+    let paper = grant.document.as_ref().map(|path| product.resolve(path)).filter(|path| path.is_file());
+    let document = paper.map(|path| Sha256::of_file(&path)).transpose()?;
+    if let Some(digest) = document.filter(|_| grant.sha256.is_none()) {
+        let message = format!("the grant {} names a document and not its digest", grant.reference);
+        return Err(Error::input(&product.resolve(Path::new(product::FILE_NAME)), message)
+            .with_hint(format!("the file's is: sha256 = \"{digest}\"")));
+    }
+    let covered = |word: &product::Covered| match word {
+        product::Covered::Adapter => Covered::Adapter,
+        product::Covered::Merged => Covered::Merged,
+        product::Covered::Hosting => Covered::Hosting,
     };
-    Ok(Grant { license: grant.license.clone(), kind, date: grant.date, reference: grant.reference.clone() })
+    Ok(Grant {
+        license: grant.license.clone(),
+        kind: grant.kind.clone(),
+        grantee: grant.grantee.clone(),
+        scope: grant.scope.iter().map(covered).collect(),
+        date: grant.date,
+        until: grant.until,
+        reference: grant.reference.clone(),
+        sha256: grant.sha256,
+        document,
+    })
 }

@@ -11,6 +11,7 @@ use super::lineage::Model;
 use super::member::{How, Listed, Member};
 use super::policy::Policies;
 use super::subject::{Claim, Subject, TextFile};
+use jiff::civil::Date;
 
 /// The subject of a finding on the base as a whole.
 pub const BASE: &str = "base";
@@ -205,8 +206,11 @@ impl<'p> Chain<'p> {
                     "read its licence; add it to policies/lineage.toml, or rule on it",
                 );
             }
-            for (name, model) in line {
+            for (at, (name, model)) in line.into_iter().enumerate() {
                 self.add_parent(name, model, judge);
+                // the base's own name: the product file says when it was had
+                let obtained = judge.declared.obtained.filter(|_| !certain && at == 0);
+                self.add_earlier(name, model, obtained, judge);
             }
         }
     }
@@ -227,6 +231,25 @@ impl<'p> Chain<'p> {
         if bound.is_none() {
             self.add(id, parent, How::Lineage, listed_text(id), judge.policies);
         }
+    }
+
+    /// The licence that a model stood under before, unless the copy was had later; of a parent nobody knows when.
+    fn add_earlier(&mut self, of: &str, model: &Model, obtained: Option<Date>, judge: &mut Judge<'p>) {
+        let Some(record) = model.earlier.as_deref().and_then(|id| judge.policies.record(id)) else { return };
+        let Some(replaced) = &record.replaced else { return };
+        if obtained.is_some_and(|day| day >= replaced.on) || self.members.iter().any(|m| m.record.id == record.id) {
+            return;
+        }
+        let when = obtained.map_or("when the copy was had is not known".to_owned(), |day| format!("had on {day}"));
+        judge.about(
+            record,
+            F::TextReplaced,
+            of,
+            format!("{of} stood under {} until {} came on {}; {when}", record.id, replaced.by, replaced.on),
+            "both bind; state `[base] obtained` where it is the base's own name",
+        );
+        self.listed.push(Listed { id: Some(record.id.clone()), of: of.to_owned(), how: How::Lineage, score: None });
+        self.add(&record.id, of, How::Lineage, listed_text(&record.id), judge.policies);
     }
 
     /// Dimensions of a known model whose licence is not among those found.

@@ -43,6 +43,8 @@ pub struct Record {
     pub governing_law: Option<String>,
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Where its licensor put another in its place.
+    pub replaced: Option<Replaced>,
     /// Fact → where the licence says it.
     #[serde(default)]
     pub clause: BTreeMap<String, String>,
@@ -67,6 +69,12 @@ impl Record {
     /// Its duties of one kind.
     pub fn duties<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Duty> {
         self.obligations.iter().filter(move |d| d.kind == kind)
+    }
+
+    /// Is there any limit on training models on its outputs? A name that they must then bear is none.
+    pub fn limits_outputs(&self) -> bool {
+        let free = |word: &OutputTraining| matches!(word, OutputTraining::Free | OutputTraining::FreeWithName);
+        !self.output_training.iter().all(free)
     }
 
     /// Must a derivative stay under this licence?
@@ -366,6 +374,18 @@ pub enum Open {
     Note,
 }
 
+/// Copies that were had before that day stay under the old text.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Replaced {
+    /// The first day of the new one.
+    pub on: jiff::civil::Date,
+    /// Its id.
+    pub by: String,
+    /// Where that is known from.
+    pub source: String,
+}
+
 /// Something that must be done.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -375,6 +395,9 @@ pub struct Duty {
     pub clause: String,
     /// Set words.
     pub words: Option<String>,
+    /// Kinds of company that are shut out, words of the vocabulary.
+    #[serde(default)]
+    pub companies: Vec<String>,
     pub when: Option<When>,
 }
 

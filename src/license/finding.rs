@@ -99,6 +99,10 @@ findings! {
     TextUnreadable = "text-unreadable", "text", Review;
     /// The text is not in the base's folder: the vendor vouches for it.
     TextVouched = "text-vouched", "text", Note;
+    /// A licensor put another licence in the place of this one.
+    TextReplaced = "text-replaced", "text", Note;
+    /// Which of two licences binds turns on when the base was had, and that was not stated.
+    ObtainedNotStated = "obtained-not-stated", "text", Review;
     /// The card names a licence, and its text is not there.
     ClaimedWithoutText = "claimed-without-text", "text", Review;
     /// The card names a licence that there is no record of.
@@ -109,15 +113,19 @@ findings! {
     LicenseChoice = "license-choice", "text", Review;
     /// Several licences bind the base together.
     SeveralLicenses = "several-licenses", "text", Note;
+    /// Two statements of the product file contradict each other.
+    StatementsContradict = "statements-contradict", "declared", Review;
     /// The record of this licence was not made from its whole text.
     RecordNotRead = "record-not-read", "standing", Review;
     /// The base was made from a model whose licence is not known.
     ParentUnknown = "parent-unknown", "lineage", Review;
+    /// A model is said to be among its own ancestors.
+    ParentCycle = "parent-cycle", "lineage", Review;
     /// The base has the shape of a model under another licence.
     ShapeResembles = "shape-resembles", "lineage", Review;
     /// A text that must travel is not at hand.
     TextNotAtHand = "text-not-at-hand", "ship-licence-text", Review;
-    /// Two licences each want the derivative for themselves.
+    /// Two licences ask for what cannot be done together.
     IncompatibleDuties = "incompatible-duties", "same-licence", Review;
     /// The use is commercial and the licence forbids that.
     CommercialUseForbidden = "commercial-use-forbidden", "commercial-use", Review;
@@ -129,6 +137,10 @@ findings! {
     RegistrationMissing = "registration-missing", "register", Review;
     /// Something that the licensor gave apart from the licence is relied on.
     GrantReliedOn = "grant-relied-on", "request-licence", Note;
+    /// A stated grant does not cover this use.
+    GrantNotApplied = "grant-not-applied", "declared", Note;
+    /// A stated grant answers nothing.
+    GrantUnused = "grant-unused", "declared", Note;
     /// A line of users or revenue is crossed.
     LimitCrossed = "limit-crossed", "limit", Review;
     /// A line of users or revenue is crossed under one reading of the clause.
@@ -147,6 +159,8 @@ findings! {
     OwnTermsForbidden = "own-terms-forbidden", "derivative-own-terms", Review;
     /// The licence does not say whether the derivative may have own terms.
     OwnTermsSilent = "own-terms-silent", "derivative-own-terms", Review;
+    /// Own terms can cover your own part only.
+    BaseStillBound = "base-still-bound", "derivative-own-terms", Note;
     /// Own terms are allowed, and some of the base's must be in them.
     TermsFlowDown = "terms-flow-down", "use-flow-down", Note;
     /// It is unsettled whether an adapter alone is a derivative; it is treated as one.
@@ -155,12 +169,24 @@ findings! {
     HostingForbidden = "hosting-forbidden", "hosting-is-distribution", Review;
     /// The licence does not say whether hosting counts as handing over.
     HostingSilent = "hosting-silent", "hosting-is-distribution", Review;
+    /// The licence has terms on hosting and the product file does not say whether that is meant.
+    HostingNotStated = "hosting-not-stated", "hosting-is-distribution", Review;
+    /// Customers may not hand it on, and the licence suffers no further limits.
+    FurtherLimits = "further-limits", "no-further-limits", Review;
+    /// The licence suffers no further limits and the product file does not say whether customers may hand it on.
+    RedistributionNotStated = "redistribution-not-stated", "no-further-limits", Review;
     /// The product touches a field that the licence and the policy forbid.
     FieldForbidden = "field-forbidden", "field-of-use", Review;
     /// The product touches a field that the licence restricts.
     FieldRestricted = "field-restricted", "field-of-use", Review;
     /// The licence restricts fields of use and the product file does not say which it touches.
     FieldsNotStated = "fields-not-stated", "field-of-use", Review;
+    /// The licence restricts those who compete with its licensor, and whether the vendor does was not stated.
+    CompetitionNotStated = "competition-not-stated", "field-of-use", Review;
+    /// The licence shuts out companies of the vendor's kind.
+    BusinessExcluded = "business-excluded", "not-provider-kind", Review;
+    /// The licence shuts out kinds of company, and the vendor's was not stated.
+    BusinessNotStated = "business-not-stated", "not-provider-kind", Review;
     /// The licence does not reach a country where the product goes.
     TerritoryExcluded = "territory-excluded", "territory", Review;
     /// The licence leaves out countries, and one that counts was not stated.
@@ -183,6 +209,8 @@ findings! {
     DataLicenseUnknown = "data-license-unknown", "data", Review;
     /// Training data stands under a share-alike licence.
     DataShareAlike = "data-share-alike", "share-alike", Review;
+    /// Training data must be credited, and nothing says to whom.
+    AttributionMissing = "attribution-missing", "attribute-source", Review;
     /// Training data was written by a model whose terms are not known.
     GeneratorUnknown = "generator-unknown", "output-training", Review;
     /// Training data was written by a model whose terms limit training on its outputs.
@@ -193,6 +221,27 @@ findings! {
     NotedQuestion = "noted-question", "question", Note;
     /// The licence lays duties on this use.
     DutiesApply = "duties-apply", "obligations", Obligation;
+}
+
+impl FindingCode {
+    /// The duty by which a grant of the licensor can answer it.
+    pub(super) fn answered_by(self) -> Option<&'static str> {
+        use FindingCode as F;
+        Some(match self {
+            F::RegistrationMissing => "register",
+            F::CommercialUseForbidden | F::DerivativeForbidden | F::LimitCrossed | F::LimitReadingOpen => {
+                "request-licence"
+            }
+            F::SameTermsRequired => "same-licence",
+            F::FurtherLimits => "no-further-limits",
+            F::FieldForbidden | F::FieldRestricted => "follow-use-policy",
+            F::TerritoryExcluded => "limit-territory",
+            F::OutputTrainingForbidden | F::OutputTrainingLimited => "no-output-training",
+            F::NamePrefixMissing => "name-prefix",
+            F::BusinessExcluded => "not-provider-kind",
+            _ => return None,
+        })
+    }
 }
 
 impl FromStr for FindingCode {

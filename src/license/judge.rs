@@ -1,8 +1,9 @@
 //! Collects findings: each gets its severity from the organisation's policy, and the line that decided.
 
-use super::declared::{GrantKind, Use};
+use super::declared::Use;
 use super::facts::{CommercialUse, OutputTraining, Record, Standing};
 use super::finding::{Finding, FindingCode as F, Severity};
+use super::grants::Grants;
 use super::member::Member;
 use super::policy::Policies;
 
@@ -12,6 +13,7 @@ pub struct Judge<'p> {
     pub declared: &'p Use,
     pub today: jiff::civil::Date,
     pub findings: Vec<Finding>,
+    pub grants: Grants<'p>,
 }
 
 /// Where in a licence a finding rests: its term if not the code's own, the clause.
@@ -22,7 +24,8 @@ pub struct At<'a> {
 
 impl<'p> Judge<'p> {
     pub fn new(policies: &'p Policies, declared: &'p Use, today: jiff::civil::Date) -> Self {
-        Self { policies, declared, today, findings: Vec::new() }
+        let grants = Grants::counting(declared, today);
+        Self { policies, declared, today, findings: Vec::new(), grants }
     }
 
     /// A finding on the evidence itself.
@@ -42,30 +45,31 @@ impl<'p> Judge<'p> {
         self.at(member, code, At { term: code.term(), clause: record.clause(code.term()) }, message, remedy);
     }
 
-    /// The same, resting on another clause. Without an identified text and a record read whole, `deny` is a review.
+    /// The same, resting on another clause. A grant answers what it names; without an identified text and a record read
+    /// whole, `deny` is a review.
     pub fn at(&mut self, member: &Member<'_>, code: F, at: At<'_>, message: String, remedy: &str) {
+        if code.answered_by().is_some_and(|kind| self.is_granted(member, kind, at.clause)) {
+            return;
+        }
+        self.push_at(member, code, at, message, remedy);
+    }
+
+    /// Does a grant answer this duty? Then it is noted that it is relied on.
+    pub fn is_granted(&mut self, member: &Member<'_>, kind: &str, clause: &str) -> bool {
+        let Some(words) = self.grants.rely_on(member.record, kind) else { return false };
+        let message = format!("the vendor's word: {words}");
+        let at = At { term: kind, clause };
+        self.push_at(member, F::GrantReliedOn, at, message, "keep the paper at hand: nobody checked what it says");
+        true
+    }
+
+    fn push_at(&mut self, member: &Member<'_>, code: F, at: At<'_>, message: String, remedy: &str) {
         self.push(code, Some(&member.record.id), Some(at.clause), &member.of, message, remedy);
         let finding = self.findings.last_mut().expect("just pushed");
         at.term.clone_into(&mut finding.term);
         if finding.severity == Severity::Deny && !member.may_deny() {
             finding.severity = Severity::Review;
         }
-    }
-
-    /// The reference of an agreement that the vendor holds from the licensor of `id`.
-    pub fn agreement(&self, id: &str) -> Option<String> {
-        self.declared.grant(id, GrantKind::Agreement, self.today).map(|g| g.reference.clone())
-    }
-
-    /// Notes that a grant answers what the licence asks for.
-    pub fn relied_on(&mut self, member: &Member<'_>, term: &str, clause: &str, reference: &str) {
-        self.at(
-            member,
-            F::GrantReliedOn,
-            At { term, clause },
-            format!("the vendor states a grant from the licensor of {}: {reference}", member.record.id),
-            "keep the grant at hand: it was not checked",
-        );
     }
 
     /// Makes the last finding one that concerns this customer only.
@@ -134,11 +138,9 @@ impl<'p> Judge<'p> {
     /// Data that a model wrote. `same`: the base stands under that model's licence, too.
     pub fn generated_data(&mut self, record: &Record, path: &str, model: &str, same: bool) {
         self.data_record(record, path);
-        let outputs = &record.output_training;
-        let has = |word| outputs.contains(&word);
-        let free = has(OutputTraining::Free) || has(OutputTraining::FreeWithName);
-        let own_family = has(OutputTraining::SameFamilyOnly) && same;
-        if !free && !own_family {
+        let has = |word| record.output_training.contains(&word);
+        let own_family = record.output_training == [OutputTraining::SameFamilyOnly] && same;
+        if record.limits_outputs() && !own_family {
             self.about(
                 record,
                 F::GeneratedDataLimited,

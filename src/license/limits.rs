@@ -1,6 +1,8 @@
 //! Lines that a licence draws: users, revenue, countries. Where two readings differ, a person decides.
 
-use super::facts::{Binds, Counted, Effect, Limit, LimitKind, Op, Scope, Whose};
+use super::countries;
+use super::declared::{Customer, Use};
+use super::facts::{Binds, Counted, Effect, Limit, LimitKind, Op, Scope, Territory, Whose};
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
 use super::member::Member;
@@ -9,10 +11,10 @@ use super::member::Member;
 enum Line {
     Kept,
     Crossed,
-    /// Crossed under one reading of the clause.
-    Open,
+    /// Crossed under one reading of the clause: why it may not be.
+    Open(&'static str),
     /// The figure under this key was not stated.
-    Missing(&'static str),
+    Missing(String),
     /// No key of the product file answers it.
     Unasked,
 }
@@ -35,12 +37,12 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
             format!("below the line of {id}: {what}"),
             "state the figures again at each release",
         ),
-        Line::Missing(figure) => judge.at(
+        Line::Missing(key) => judge.at(
             member,
             F::LimitFigureMissing,
             at("limit"),
             format!("{id} draws a line ({what}) and the figure is not stated"),
-            &format!("state `vendor.{figure}`"),
+            &format!("state `vendor.{key}`"),
         ),
         Line::Unasked => judge.at(
             member,
@@ -49,63 +51,80 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
             format!("{id} draws a line that the product file has no figure for: {what}"),
             "count it, and rule on it",
         ),
-        Line::Open => match judge.agreement(id) {
-            Some(reference) => judge.relied_on(member, "request-licence", &limit.clause, &reference),
-            None => judge.at(
-                member,
-                F::LimitReadingOpen,
-                at("limit"),
-                format!("the line of {id} ({what}) is crossed under one reading of the clause"),
-                "ask the licensor, or have the clause judged and rule on it",
-            ),
-        },
-        Line::Crossed if limit.effect == Effect::DisplayMark => return true,
+        Line::Open(_) | Line::Crossed if limit.effect == Effect::DisplayMark => return true,
+        Line::Open(why) => judge.at(
+            member,
+            F::LimitReadingOpen,
+            at("limit"),
+            format!("the line of {id} ({what}) is crossed under one reading of the clause: {why}"),
+            "ask the licensor, or have the clause judged and rule on it",
+        ),
         Line::Crossed => {
-            match judge.agreement(id) {
-                Some(reference) => judge.relied_on(member, "request-licence", &limit.clause, &reference),
-                None => judge.at(
-                    member,
-                    F::LimitCrossed,
-                    at("limit"),
-                    format!("above the line of {id}: {what}"),
-                    "get the licensor's agreement and state it as a [[grant]], or take another base",
-                ),
-            }
+            judge.at(
+                member,
+                F::LimitCrossed,
+                at("limit"),
+                format!("above the line of {id}: {what}"),
+                "get the licensor's agreement and state it as a [[grant]] of the kind `request-licence`, or take \
+                 another base",
+            );
             return true;
         }
     }
     false
 }
 
+/// A figure of the product file that a line is counted by.
+struct Figure {
+    key: String,
+    value: Option<u64>,
+    /// It is at least what the clause counts, and may be more.
+    bound: bool,
+}
+
+/// The group's figures: nobody is active on more days than in a month, no month earns more than its year.
+fn figure(declared: &Use, limit: &Limit) -> Figure {
+    let users = |bound| Figure { key: "monthly-active-users.now".into(), value: declared.users_now, bound };
+    let currency = limit.currency.as_deref().unwrap_or("USD");
+    let revenue = |bound| {
+        let value = declared.revenue_in(currency);
+        Figure { key: format!("annual-revenue.{currency}"), value, bound }
+    };
+    match limit.kind {
+        LimitKind::MonthlyActiveUsers => users(false),
+        LimitKind::DailyActiveUsers => users(true),
+        LimitKind::AnnualRevenue => revenue(false),
+        LimitKind::MonthlyRevenue => revenue(true),
+    }
+}
+
 fn state(judge: &Judge<'_>, limit: &Limit) -> Line {
-    let declared = judge.declared;
     let crossed = |figure: u64| match limit.op {
         Op::Over => figure > limit.count,
         Op::AtLeast => figure >= limit.count,
     };
-    let now = match limit.kind {
-        LimitKind::MonthlyActiveUsers => (declared.users_now, "monthly-active-users.now"),
-        LimitKind::AnnualRevenue if limit.currency.as_deref() == Some("USD") => {
-            (declared.annual_revenue, "annual-revenue-usd")
-        }
-        LimitKind::AnnualRevenue | LimitKind::MonthlyRevenue | LimitKind::DailyActiveUsers => return Line::Unasked,
+    // the figures are the group's
+    let above = match limit.whose {
+        Whose::LicenseeGroup => Line::Crossed,
+        Whose::Licensee => Line::Open("with the affiliates' figures, while the clause counts the vendor's own"),
+        Whose::Product => Line::Open("with all products together, while the clause counts one"),
     };
+    let now = figure(judge.declared, limit);
     if limit.when == Counted::MonthBeforeRelease {
-        return match (declared.users_at_release, now.0) {
-            (None, _) => Line::Missing("monthly-active-users.at-release"),
-            (Some(then), _) if crossed(then) => Line::Crossed,
-            (_, None) => Line::Missing(now.1),
+        return match (judge.declared.users_at_release, now.value) {
+            (None, _) => Line::Missing("monthly-active-users.at-release".into()),
+            (Some(then), _) if crossed(then) => above,
+            (_, None) => Line::Missing(now.key),
             // under then, over now: does growing past it later matter?
-            (_, Some(today)) if crossed(today) => Line::Open,
+            (_, Some(today)) if crossed(today) => Line::Open("today, and not in the month that is named"),
             _ => Line::Kept,
         };
     }
-    match now {
-        (None, figure) => Line::Missing(figure),
-        // the figure counts all products, the line only the one that uses the model
-        (Some(figure), _) if crossed(figure) && limit.whose == Whose::Product => Line::Open,
-        (Some(figure), _) if crossed(figure) => Line::Crossed,
-        _ => Line::Kept,
+    match now.value {
+        None => Line::Missing(now.key),
+        Some(figure) if !crossed(figure) => Line::Kept,
+        Some(_) if now.bound => Line::Unasked,
+        Some(_) => above,
     }
 }
 
@@ -134,65 +153,57 @@ fn grouped(number: u64) -> String {
 
 /// Judges the countries that the licence leaves out, for the vendor and for each customer.
 pub fn territories(judge: &mut Judge<'_>, member: &Member<'_>, multimodal: bool) {
-    let declared = judge.declared;
-    for territory in &member.record.territories {
-        if territory.scope == Scope::Multimodal && !multimodal {
-            continue;
-        }
-        let at = || At { term: "territory", clause: &territory.clause };
-        let excludes = |country: &str| territory.excluded.iter().any(|code| is_in(country, code));
-        let by_use = territory.binds != Binds::LicenseeSeat;
-        let places = declared.territory.iter().filter(|_| by_use).map(String::as_str);
-        for country in declared.vendor_country.as_deref().into_iter().chain(places) {
-            if excludes(country) {
-                judge.at(
-                    member,
-                    F::TerritoryExcluded,
-                    at(),
-                    format!("{} does not reach {country}", member.record.id),
-                    "take another base, or leave this country out",
-                );
-            }
-        }
-        if declared.vendor_country.is_none() {
-            judge.at(
-                member,
-                F::CountryNotStated,
-                at(),
-                format!("{} leaves out countries, and the vendor's is not stated", member.record.id),
-                "state `vendor.country`",
-            );
-        }
-        for customer in &declared.customers {
-            match customer.country.as_deref() {
-                Some(country) if excludes(country) => judge.at(
-                    member,
-                    F::TerritoryExcluded,
-                    at(),
-                    format!("{} does not reach {country}, where {} is", member.record.id, customer.name),
-                    "take another base for this customer",
-                ),
-                Some(_) => continue,
-                None => judge.at(
-                    member,
-                    F::CountryNotStated,
-                    at(),
-                    format!("{} leaves out countries, and that of {} is not stated", member.record.id, customer.name),
-                    "state the customer's country",
-                ),
-            }
-            judge.for_customer(&customer.name);
+    let reaching = |t: &&Territory| t.scope == Scope::All || multimodal;
+    for territory in member.record.territories.iter().filter(reaching) {
+        of_vendor(judge, member, territory);
+        for customer in &judge.declared.customers {
+            of_customer(judge, member, territory, customer);
         }
     }
 }
 
-/// Members of the European Union on 2026-01-01, ISO 3166-1 alpha-2.
-#[rustfmt::skip]
-const EU: [&str; 27] = [
-    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
-    "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
-];
+fn excludes(territory: &Territory, country: &str) -> bool {
+    territory.excluded.iter().any(|code| countries::meet(country, code))
+}
 
-fn is_in(country: &str, code: &str) -> bool {
-    country.eq_ignore_ascii_case(code) || (code == "EU" && EU.iter().any(|c| country.eq_ignore_ascii_case(c)))
+fn of_vendor(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory) {
+    let (declared, id) = (judge.declared, &member.record.id);
+    let at = || At { term: "territory", clause: &territory.clause };
+    let by_use = territory.binds != Binds::LicenseeSeat;
+    let places = declared.territory.iter().filter(|_| by_use).map(String::as_str);
+    for country in declared.vendor_country.as_deref().into_iter().chain(places).filter(|c| excludes(territory, c)) {
+        let message = format!("{id} does not reach {country}");
+        judge.at(member, F::TerritoryExcluded, at(), message, "take another base, or leave this country out");
+    }
+    if declared.vendor_country.is_none() {
+        let message = format!("{id} leaves out countries, and the vendor's is not stated");
+        judge.at(member, F::CountryNotStated, at(), message, "state `vendor.country`");
+    }
+    if by_use && declared.territory.is_empty() && declared.customers.is_empty() {
+        let message = format!("{id} leaves out countries, and where it will be used is not stated");
+        judge.at(member, F::CountryNotStated, at(), message, "state `[use] territory`");
+    }
+}
+
+fn of_customer(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory, customer: &Customer) {
+    let id = &member.record.id;
+    let at = At { term: "territory", clause: &territory.clause };
+    match customer.country.as_deref() {
+        Some(country) if excludes(territory, country) => judge.at(
+            member,
+            F::TerritoryExcluded,
+            at,
+            format!("{id} does not reach {country}, where {} is", customer.name),
+            "take another base for this customer",
+        ),
+        Some(_) => return,
+        None => judge.at(
+            member,
+            F::CountryNotStated,
+            at,
+            format!("{id} leaves out countries, and that of {} is not stated", customer.name),
+            "state the customer's country",
+        ),
+    }
+    judge.for_customer(&customer.name);
 }

@@ -34,6 +34,8 @@ pub struct Model {
     pub begins: Vec<String>,
     /// The licence of their weights, or of their outputs where only those can be had.
     pub license: String,
+    /// The licence that it stood under before, where its licensor replaced that: the record says when.
+    pub earlier: Option<String>,
     /// Is there a record of that licence?
     #[serde(default = "yes")]
     pub recorded: bool,
@@ -80,6 +82,10 @@ impl Lineage {
                 let error = refuse(format!("{message} {}", model.license));
                 return Err(error.with_hint("`recorded = false` marks a licence that has no record in licenses/"));
             }
+        }
+        let earlier = lineage.models.iter().filter_map(|m| m.earlier.as_deref());
+        if let Some(id) = earlier.into_iter().find(|id| !is_recorded(id)) {
+            return Err(refuse(format!("no record of the licence {id}")));
         }
         lineage.check_parents().map(|()| lineage)
     }

@@ -31,6 +31,11 @@ pub enum How {
 }
 
 impl Member<'_> {
+    /// Is it the base's own?
+    pub fn is_of_base(&self) -> bool {
+        matches!(self.how, How::Text | How::Similar | How::Card)
+    }
+
     /// May this member deny? Only a text that was identified and a record that was read whole.
     pub fn may_deny(&self) -> bool {
         self.how == How::Text && self.record.standing == Standing::Read

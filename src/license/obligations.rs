@@ -6,7 +6,7 @@ use super::facts::{CommercialUse, Duty, Hosting, Open, Question, QuestionUse, Ro
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
 use super::member::Member;
-use super::policy::{DoneBy, Policies};
+use super::policy::DoneBy;
 use serde::{Deserialize, Serialize};
 
 /// One duty of one licence.
@@ -31,29 +31,25 @@ pub struct Obligation {
     pub unmet: Option<String>,
 }
 
-/// The duties of one member under this use; `crossed`: a line of users or revenue is.
-pub fn of(
-    member: &Member<'_>,
-    chain: &Chain<'_>,
-    declared: &Use,
-    crossed: bool,
-    policies: &Policies,
-) -> Vec<Obligation> {
-    let duties = member.record.obligations.iter().filter(|d| applies(d, member, declared, crossed));
-    duties
-        .map(|duty| {
-            let word = policies.duty(&duty.kind);
-            Obligation {
-                term: duty.kind.clone(),
-                license: member.record.id.clone(),
-                clause: duty.clause.clone(),
-                done_by: word.done_by,
-                words: duty.words.clone(),
-                how: word.satisfy.clone(),
-                unmet: unmet(duty, member, chain),
-            }
-        })
-        .collect()
+/// The duties of one member under this use; `crossed`: a line of users or revenue is. What a grant answers is none.
+pub fn of(judge: &mut Judge<'_>, member: &Member<'_>, chain: &Chain<'_>, crossed: bool) -> Vec<Obligation> {
+    let due = member.record.obligations.iter().filter(|d| applies(d, member, judge.declared, crossed));
+    let due: Vec<&Duty> = due.collect();
+    let rest = due.into_iter().filter(|duty| !judge.is_granted(member, &duty.kind, &duty.clause));
+    let rest: Vec<&Duty> = rest.collect();
+    let obligation = |duty: &Duty| {
+        let word = judge.policies.duty(&duty.kind);
+        Obligation {
+            term: duty.kind.clone(),
+            license: member.record.id.clone(),
+            clause: duty.clause.clone(),
+            done_by: word.done_by,
+            words: duty.words.clone(),
+            how: word.satisfy.clone(),
+            unmet: unmet(duty, member, chain),
+        }
+    };
+    rest.into_iter().map(obligation).collect()
 }
 
 fn applies(duty: &Duty, member: &Member<'_>, declared: &Use, crossed: bool) -> bool {
@@ -63,7 +59,7 @@ fn applies(duty: &Duty, member: &Member<'_>, declared: &Use, crossed: bool) -> b
         ("register", _) if !declared.commercial => false,
         ("request-licence", None | Some(When::Always)) => declared.commercial && paid,
         (_, Some(When::HandingOver)) => handing_over,
-        (_, Some(When::Hosting)) => !handing_over,
+        (_, Some(When::Hosting)) => declared.hosted() != Some(false),
         (_, Some(When::AboveLimit)) => crossed,
         (_, Some(When::OutputsTrainAModel)) => declared.trains_models_on_outputs != Some(false),
         (_, Some(When::OwnNoticesAdded)) => false,
@@ -130,7 +126,7 @@ pub fn report(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligation])
 pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligation], multimodal: bool) {
     for question in &member.record.questions {
         let bears = question.bears_on.iter().find(|word| bears(word, member, judge.declared, duties, multimodal));
-        let Some(term) = bears.filter(|_| concerns(question, judge.declared.ship)) else { continue };
+        let Some(term) = bears.filter(|_| concerns(question, judge.declared)) else { continue };
         let code = if question.open == Open::Review { F::OpenQuestion } else { F::NotedQuestion };
         let duty = duties.iter().find(|d| d.term == *term).map(|d| d.clause.as_str());
         let at = At { term, clause: duty.unwrap_or_else(|| member.record.clause(term)) };
@@ -140,12 +136,13 @@ pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligatio
     }
 }
 
-fn concerns(question: &Question, ship: Ship) -> bool {
+fn concerns(question: &Question, declared: &Use) -> bool {
+    let ship = declared.ship;
     question.uses.iter().any(|asked| match asked {
         QuestionUse::Any => true,
         QuestionUse::Adapter => ship == Ship::Adapter,
         QuestionUse::Merged => ship == Ship::Merged,
-        QuestionUse::Hosted => ship == Ship::Nothing,
+        QuestionUse::Hosted => declared.hosted() != Some(false),
     })
 }
 
@@ -160,9 +157,11 @@ fn bears(word: &str, member: &Member<'_>, declared: &Use, duties: &[Obligation],
         "field-of-use" => declared.fields.as_ref().is_none_or(|f| f.iter().any(|f| record.field_of_use.contains(f))),
         "territory" | "limit-territory" => record.territories.iter().any(|t| t.scope == Scope::All || multimodal),
         "output-training" | "no-output-training" => declared.trains_models_on_outputs != Some(false),
-        "derivative-own-terms" | "no-further-limits" => declared.has_other_terms_than(&record.id),
+        "derivative-own-terms" => declared.has_other_terms_than(&record.id),
+        // a bundle's entitlement is a limit whatever the terms
+        "no-further-limits" => declared.ship != Ship::Nothing,
         "derivative-distribution" => declared.ship != Ship::Nothing,
-        "hosting-is-distribution" => declared.ship == Ship::Nothing,
+        "hosting-is-distribution" => declared.hosted() != Some(false),
         "limit" => !record.limits.is_empty(),
         "request-licence" => duties.iter().any(|d| d.term == word) && !(closed && declared.commercial),
         kind if record.obligations.iter().any(|d| d.kind == kind) => duties.iter().any(|d| d.term == kind),

@@ -36,6 +36,8 @@ pub struct Vocabulary {
     /// Restricted fields of use.
     #[serde(rename = "field-of-use")]
     fields: BTreeMap<String, String>,
+    /// Kinds of company.
+    business: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,6 +207,21 @@ impl Policies {
         self.vocabulary.check_fields(source, fields)
     }
 
+    /// Refuses a kind of company that the vocabulary lacks.
+    pub(super) fn check_business(&self, place: &Path, word: &str) -> Result<()> {
+        known(place, "kind of company", word, self.vocabulary.business.keys().map(String::as_str))
+    }
+
+    /// Refuses a kind of duty that the vocabulary lacks.
+    pub(super) fn check_duty(&self, place: &Path, kind: &str) -> Result<()> {
+        known(place, "kind of duty", kind, self.vocabulary.obligations.iter().map(|o| o.kind.as_str()))
+    }
+
+    /// Refuses a licence without a record.
+    pub(super) fn check_license(&self, place: &Path, id: &str) -> Result<()> {
+        known(place, "licence", id, self.records.keys().map(String::as_str))
+    }
+
     /// Digest of records, vocabulary, open spans and lineage.
     pub fn facts_digest(&self) -> Sha256 {
         self.facts_digest
@@ -228,6 +245,9 @@ impl Vocabulary {
         let facts = || self.facts.iter().map(|f| f.name.as_str()).chain(["field-of-use", "governing-law"]);
         let about = || kinds().chain(facts()).chain(["limit", "territory"]);
         record.obligations.iter().try_for_each(|o| known(path, "kind of duty", &o.kind, kinds()))?;
+        let companies = record.obligations.iter().flat_map(|o| &o.companies);
+        let business = || self.business.keys().map(String::as_str);
+        companies.into_iter().try_for_each(|word| known(path, "kind of company", word, business()))?;
         record.clause.keys().try_for_each(|fact| known(path, "fact", fact, facts()))?;
         let questions = record.questions.iter().flat_map(|q| &q.bears_on);
         questions.into_iter().try_for_each(|word| known(path, "fact or duty", word, about()))
@@ -245,6 +265,7 @@ fn known<'a>(path: &Path, what: &str, word: &str, words: impl Iterator<Item = &'
     let error = Error::input(path, format!("unknown {what}: {word}"));
     Err(match nearest(word, words) {
         Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+        None if what == "licence" => error.with_hint("policies/licenses/ has the records"),
         None => error.with_hint("policies/vocabulary.toml lists the words"),
     })
 }

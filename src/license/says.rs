@@ -1,5 +1,6 @@
 //! What a record says on one term, with the clause; and which records can lead to a finding. It judges no use.
 
+use super::declared::{COMPETING, HOSTED};
 use super::facts::*;
 use super::finding::FindingCode;
 use super::limits::describe;
@@ -93,6 +94,8 @@ fn behind(code: FindingCode, record: &Record) -> Vec<Said> {
         F::RegistrationMissing if has_value(code, record) && record.duties("register").next().is_none() => {
             says(record, "commercial-use")
         }
+        F::TextReplaced | F::ObtainedNotStated => replaced(record),
+        F::AttributionMissing => says(record, "attribute-source"),
         F::NotedQuestion => asked(record, Open::Note),
         F::OpenQuestion if record.share_alike == ShareAlike::Weak => {
             [asked(record, Open::Review), says(record, "share-alike")].concat()
@@ -101,6 +104,12 @@ fn behind(code: FindingCode, record: &Record) -> Vec<Said> {
         _ if has_value(code, record) => says(record, code.term()),
         _ => Vec::new(),
     }
+}
+
+/// What took its place, and when.
+fn replaced(record: &Record) -> Vec<Said> {
+    let said = |r: &Replaced| Said { value: format!("replaced on {} by {}", r.on, r.by), clause: "whole".to_owned() };
+    record.replaced.iter().map(said).collect()
 }
 
 /// The open questions of one kind; they stand at the clauses of what they bear on.
@@ -129,7 +138,10 @@ fn has_value(code: FindingCode, record: &Record) -> bool {
             commercial(&[CommercialUse::No, CommercialUse::ResearchOnly, CommercialUse::Permission])
         }
         F::CommercialUseSilent => commercial(&[CommercialUse::Silent]),
-        F::ResearchOnly => commercial(&[CommercialUse::No, CommercialUse::ResearchOnly]),
+        F::ResearchOnly => {
+            commercial(&[CommercialUse::No, CommercialUse::ResearchOnly])
+                || record.derivative_distribution == DerivativeDistribution::ResearchOnly
+        }
         F::RegistrationMissing => commercial(&[CommercialUse::Registration]),
         F::DerivativeForbidden => matches!(
             record.derivative_distribution,
@@ -144,20 +156,25 @@ fn has_value(code: FindingCode, record: &Record) -> bool {
             let open = [AdapterStatus::DerivativeWorks, AdapterStatus::Unsettled];
             record.adapter_status.iter().any(|s| open.contains(s))
         }
+        F::BaseStillBound => record.derivative_own_terms == OwnTerms::BaseStillBound,
+        F::HostingNotStated => {
+            matches!(record.hosting_is_distribution, Hosting::Forbidden | Hosting::Silent | Hosting::NetworkSource)
+                || record.field_of_use.iter().any(|f| f == HOSTED)
+        }
+        F::CompetitionNotStated => record.field_of_use.iter().any(|f| f == COMPETING),
         F::HostingForbidden => record.hosting_is_distribution == Hosting::Forbidden,
         F::HostingSilent => record.hosting_is_distribution == Hosting::Silent,
         F::FieldForbidden | F::FieldRestricted | F::FieldsNotStated => !record.field_of_use.is_empty(),
         F::OutputTrainingForbidden => outputs(&[OutputTraining::Forbidden]),
-        F::OutputTrainingLimited | F::OutputTrainingNotStated | F::GeneratedDataLimited => {
-            !outputs(&[OutputTraining::Free, OutputTraining::FreeWithName])
-        }
+        F::OutputTrainingLimited | F::OutputTrainingNotStated | F::GeneratedDataLimited => record.limits_outputs(),
         F::RemoteRestriction => record.remote_restriction == RemoteRestriction::Yes,
         F::RevocableLicense => matches!(record.revocable, Revocable::Revocable | Revocable::AtWill),
-        F::TermsMayChange => record.licensor_may_change_terms == MayChange::Yes,
+        F::TermsMayChange => record.licensor_may_change_terms != MayChange::No,
         F::DataShareAlike => record.is_share_alike(),
         // these have a line, a country or a duty, or nothing to say
         F::LimitCrossed | F::LimitReadingOpen | F::LimitFigureMissing | F::LimitKept => true,
         F::TerritoryExcluded | F::CountryNotStated | F::NamePrefixMissing | F::DutiesApply => true,
+        F::FurtherLimits | F::RedistributionNotStated | F::BusinessExcluded | F::BusinessNotStated => true,
         _ => false,
     }
 }
@@ -173,23 +190,28 @@ mod tests {
     use crate::base::Base;
 
     fn uses() -> Vec<Use> {
-        let of = |ship, commercial, stated: bool| Use {
-            vendor: "Example Works".into(),
-            vendor_country: stated.then(|| "DE".into()),
-            annual_revenue: stated.then_some(u64::MAX),
-            users_now: stated.then_some(u64::MAX),
-            users_at_release: stated.then_some(0),
-            title: "Example".into(),
-            ship,
-            terms: "closed".into(),
-            commercial,
-            purpose: String::new(),
-            fields: stated.then(|| vec!["military".into(), "minors".into()]),
-            territory: vec!["DE".into(), "KR".into(), "GB".into()],
-            trains_models_on_outputs: stated.then_some(true),
-            grants: vec![],
-            data: vec![],
-            customers: vec![Customer { name: "acme".into(), country: stated.then(|| "DE".into()) }],
+        let of = |ship, commercial, stated: bool| {
+            let silent = Use {
+                commercial,
+                territory: vec!["DE".into(), "KR".into(), "GB".into()],
+                customers: vec![Customer { name: "acme".into(), country: stated.then(|| "DE".into()) }],
+                ..Use::new("Example Works", "Example", ship)
+            };
+            let revenue = [("USD".into(), u64::MAX), ("CNY".into(), u64::MAX)].into();
+            let full = Use {
+                vendor_country: Some("DE".into()),
+                business: Some(vec!["software".into()]),
+                competes_with_licensor: Some(true),
+                annual_revenue: revenue,
+                users_now: Some(u64::MAX),
+                users_at_release: Some(0),
+                hosting: Some(true),
+                redistribution: Some(false),
+                fields: Some(vec!["military".into(), "minors".into()]),
+                trains_models_on_outputs: Some(true),
+                ..silent.clone()
+            };
+            if stated { full } else { silent }
         };
         let all = [Ship::Adapter, Ship::Merged, Ship::Nothing].into_iter().flat_map(|ship| {
             [(true, true), (true, false), (false, true), (false, false)].map(move |(c, s)| (ship, c, s))

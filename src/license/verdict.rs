@@ -2,8 +2,10 @@
 //! a clearance.
 
 use super::chain::{BASE, Chain};
+use super::dates;
 use super::declared::{Customer, Use};
 use super::finding::{Finding, FindingCode as F, Severity};
+use super::grants;
 use super::judge::Judge;
 use super::member::Listed;
 use super::obligations::{self, Obligation};
@@ -11,6 +13,7 @@ use super::papers::Papers;
 use super::policy::Policies;
 use super::rules;
 use super::ruling::{self, Digests, Ruling, RulingState};
+use super::statements;
 use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
@@ -98,16 +101,20 @@ pub fn check(
     let chain = Chain::follow(subject, declared, &mut judge);
     let obligations = judge_members(&mut judge, &chain, subject);
     incompatible(&mut judge, &chain);
+    dates::judge(&mut judge, &chain);
+    statements::compare(&mut judge);
+    grants::report(&mut judge);
     let digests = Digests {
         text: subject.digest(),
         facts: policies.facts_digest(),
         policy: policies.policy_digest(),
         declared: declared.digest(),
     };
+    let grants_end = judge.grants.end();
     let mut findings = judge.findings;
-    findings.dedup();
+    keep_first(&mut findings);
     let rulings_of_today = rulings.iter().filter_map(|r| r.until).filter(|until| *until >= today);
-    let ends = rulings_of_today.chain(policies.decisions_end(today));
+    let ends = rulings_of_today.chain(policies.decisions_end(today)).chain(grants_end);
     let last = today.saturating_add(jiff::Span::new().days(i64::from(policies.clearance_days())));
     let expires = ends.fold(last, jiff::civil::Date::min);
     let rulings = ruling::apply(&mut findings, rulings, &digests, today);
@@ -133,7 +140,7 @@ fn judge_members(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) ->
     let mut obligations: Vec<Obligation> = Vec::new();
     for member in &chain.members {
         let crossed = rules::judge(judge, member, subject);
-        let duties = obligations::of(member, chain, judge.declared, crossed, judge.policies);
+        let duties = obligations::of(judge, member, chain, crossed);
         obligations::report(judge, member, &duties);
         obligations::questions(judge, member, &duties, subject.multimodal);
         obligations.extend(duties);
@@ -156,6 +163,17 @@ fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>) {
             "have their compatibility judged, and rule on it; or take another base",
         );
     }
+}
+
+/// Each finding once, wherever its twin stands.
+fn keep_first(findings: &mut Vec<Finding>) {
+    let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings.drain(..) {
+        if !kept.contains(&finding) {
+            kept.push(finding);
+        }
+    }
+    *findings = kept;
 }
 
 fn dedup_obligations(obligations: &mut Vec<Obligation>) {

@@ -91,7 +91,9 @@ const PRODUCT: &str = r#"
 [vendor]
 name = "Example Works"
 country = "US"
-annual-revenue-usd = 400000
+business = ["software"]
+competes-with-licensor = false
+annual-revenue = { USD = 400000 }
 monthly-active-users = { now = 40000, at-release = 0 }
 [product]
 name = "helpdesk"
@@ -101,6 +103,8 @@ version = "1.0.0"
 path = "base"
 [use]
 ship = "adapter"
+hosting = false
+redistribution = false
 terms = "closed"
 commercial = true
 purpose = "customer support"

@@ -12,16 +12,16 @@ use tempfile::TempDir;
 
 const NOW: &str = "2026-06-01T12:00:00Z";
 
-fn now() -> jiff::Timestamp {
+pub fn now() -> jiff::Timestamp {
     NOW.parse().unwrap()
 }
 
-fn spdx_text(id: &str) -> &'static str {
+pub fn spdx_text(id: &str) -> &'static str {
     spdx::license_id(id).unwrap().text()
 }
 
 /// A base's folder with these files.
-fn base(files: &[(&str, &str)]) -> TempDir {
+pub fn base(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
     for (name, text) in files {
@@ -31,43 +31,56 @@ fn base(files: &[(&str, &str)]) -> TempDir {
 }
 
 /// A commercial, closed adapter; everything is stated.
-fn declared() -> Use {
+pub fn declared() -> Use {
     Use {
-        vendor: "Example Works".into(),
         vendor_country: Some("US".into()),
-        annual_revenue: Some(400_000),
+        business: Some(vec!["software".into()]),
+        competes_with_licensor: Some(false),
+        annual_revenue: [("USD".into(), 400_000)].into(),
         users_now: Some(40_000),
         users_at_release: Some(0),
-        title: "Example Helpdesk".into(),
-        ship: Ship::Adapter,
-        terms: "closed".into(),
-        commercial: true,
+        hosting: Some(false),
+        redistribution: Some(false),
         purpose: "customer support".into(),
         fields: Some(vec![]),
         territory: vec!["US".into()],
         trains_models_on_outputs: Some(false),
-        grants: vec![],
-        data: vec![],
         customers: vec![Customer { name: "acme".into(), country: Some("US".into()) }],
+        ..Use::new("Example Works", "Example Helpdesk", Ship::Adapter)
     }
 }
 
-fn judged_by(policies: &Policies, files: &[(&str, &str)], declared: &Use, rulings: &[Ruling]) -> Report {
+/// What a licensor gave the vendor, for the adapter.
+pub fn grant(license: &str, kind: &str) -> Grant {
+    Grant {
+        license: license.into(),
+        kind: kind.into(),
+        grantee: "Example Works".into(),
+        scope: vec![Covered::Adapter],
+        date: "2026-01-10".parse().unwrap(),
+        until: None,
+        reference: "12345".into(),
+        sha256: None,
+        document: None,
+    }
+}
+
+pub fn judged_by(policies: &Policies, files: &[(&str, &str)], declared: &Use, rulings: &[Ruling]) -> Report {
     let dir = base(files);
     let subject = Subject::read(&Base::open(dir.path()).unwrap(), None).unwrap();
     check(&subject, declared, policies, rulings, now())
 }
 
-fn judged(files: &[(&str, &str)], declared: &Use) -> Report {
+pub fn judged(files: &[(&str, &str)], declared: &Use) -> Report {
     judged_by(&Policies::load(None).unwrap(), files, declared, &[])
 }
 
-fn codes(report: &Report) -> Vec<&'static str> {
+pub fn codes(report: &Report) -> Vec<&'static str> {
     report.findings().iter().map(|f| f.code.name()).collect()
 }
 
 /// The program's policies, but the licence's texts are made up: `ID text` and `ID use-policy`.
-fn with_made_up_texts(id: &str) -> (Policies, String, String) {
+pub fn with_made_up_texts(id: &str) -> (Policies, String, String) {
     let dir = tempfile::tempdir().unwrap();
     let own = Policies::load(None).unwrap();
     let texts = ["text", "use-policy"].map(|role| format!("the made up {role} of {id}"));
@@ -385,12 +398,7 @@ fn llama_counts_users_and_reads_the_title() {
         assert!(codes(&report).contains(&code), "{code}: {:?}", codes(&report));
         assert_eq!(report.verdict(), wanted, "{code}");
     }
-    let agreed = Grant {
-        license: "LicenseRef-llama-3.1".into(),
-        kind: GrantKind::Agreement,
-        date: "2026-01-01".parse().unwrap(),
-        reference: "1".into(),
-    };
+    let agreed = grant("LicenseRef-llama-3.1", "request-licence");
     let large = Use { grants: vec![agreed], ..at(Some(LINE + 1), Some(0)) };
     assert_eq!(judged_by(&policies, &files, &large, &[]).verdict(), Verdict::AllowWithObligations);
     // without its use policy the duty to hand it on cannot be met
@@ -413,12 +421,7 @@ fn the_older_llama_binds_outputs_and_not_the_name() {
 fn a_registration_is_asked_for_and_stated() {
     let (policies, text, _) = with_made_up_texts("LicenseRef-chatglm2-6b");
     let files = [("MODEL_LICENSE", text.as_str())];
-    let grant = |date: &str| Grant {
-        license: "LicenseRef-chatglm2-6b".into(),
-        kind: GrantKind::Registration,
-        date: date.parse().unwrap(),
-        reference: "12345".into(),
-    };
+    let grant = |date: &str| Grant { date: date.parse().unwrap(), ..grant("LicenseRef-chatglm2-6b", "register") };
     let with = |grants| codes(&judged_by(&policies, &files, &Use { grants, ..declared() }, &[]));
     assert!(with(vec![]).contains(&"registration-missing"));
     assert!(with(vec![grant("2026-12-31")]).contains(&"registration-missing"));
@@ -445,7 +448,7 @@ fn a_country_that_is_left_out_denies_its_customer_only() {
 #[test]
 fn what_goes_in_counts_too() {
     let with = |origin: Origin| {
-        let data = vec![DataOrigin { path: "tickets.jsonl".into(), origin }];
+        let data = vec![DataOrigin::new("tickets.jsonl", origin)];
         judged(&[("LICENSE", spdx_text("MIT"))], &Use { data, ..declared() })
     };
     assert_eq!(with(Origin::Own).verdict(), Verdict::AllowWithObligations);
@@ -571,7 +574,8 @@ fn conforms(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_
 fn a_bundle_learns_nothing_of_the_vendor_or_of_other_customers() {
     let customers =
         vec![Customer { name: "zorn".into(), country: None }, Customer { name: "acme".into(), country: None }];
-    let declared = Use { users_now: Some(987_654), annual_revenue: Some(123_456), customers, ..declared() };
+    let declared =
+        Use { users_now: Some(987_654), annual_revenue: [("USD".into(), 123_456)].into(), customers, ..declared() };
     let report = judged(&[("LICENSE", spdx_text("MIT"))], &declared);
     let public = report.clear_for("acme").unwrap().report_json().to_string();
     for secret in ["zorn", "987654", "987 654", "123456", "Example Works"] {
@@ -594,7 +598,7 @@ proptest::proptest! {
                 Some(i @ 0..5) => files.push((format!("LICENSE-{i}"), spdx_text(ids[i]).to_owned())),
                 Some(5) => use_.fields = None,
                 Some(6) => use_.trains_models_on_outputs = None,
-                Some(7) => use_.data.push(DataOrigin { path: "d".into(), origin: Origin::License("CC-BY-NC-4.0".into()) }),
+                Some(7) => use_.data.push(DataOrigin::new("d", Origin::License("CC-BY-NC-4.0".into()))),
                 Some(_) => files.push(("README.md".into(), "---\nbase_model: meta-llama/Llama-2-7b-hf\n---\n".into())),
                 None => {}
             }
@@ -644,7 +648,7 @@ fn every_finding_has_a_page() {
 
 // ---- the commands
 
-const PRODUCT: &str = r#"
+pub const PRODUCT: &str = r#"
 [vendor]
 name = "Example Works"
 [product]
@@ -661,7 +665,7 @@ commercial = true
 path = "adapter"
 "#;
 
-fn product(files: &[(&str, &str)]) -> TempDir {
+pub fn product(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("base")).unwrap();
     std::fs::write(dir.path().join("sealwright.toml"), PRODUCT).unwrap();

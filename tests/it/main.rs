@@ -7,6 +7,7 @@ mod commands;
 mod corpus;
 mod house;
 mod license;
+mod license_use;
 mod pack;
 mod policies;
 mod reports;

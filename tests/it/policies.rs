@@ -27,22 +27,9 @@ fn judged(policies: &Policies, day: &str) -> Report {
     std::fs::write(dir.path().join("LICENSE"), spdx::license_id("MIT").unwrap().text()).unwrap();
     let subject = Subject::read(&Base::open(dir.path()).unwrap(), None).unwrap();
     let declared = Use {
-        vendor: "Example Works".into(),
-        vendor_country: Some("US".into()),
-        annual_revenue: None,
-        users_now: None,
-        users_at_release: None,
-        title: "Example".into(),
-        ship: Ship::Adapter,
-        terms: "closed".into(),
-        commercial: true,
-        purpose: String::new(),
         fields: Some(vec![]),
-        territory: vec![],
         trains_models_on_outputs: Some(false),
-        grants: vec![],
-        data: vec![],
-        customers: vec![],
+        ..Use::new("Example Works", "Example", Ship::Adapter)
     };
     check(&subject, &declared, policies, &[], format!("{day}T12:00:00Z").parse().unwrap())
 }

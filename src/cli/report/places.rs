@@ -26,7 +26,7 @@ pub struct Places {
 }
 
 /// Term of a finding → table and key of the product file that it turns on.
-const KEYS: [(&str, &str, &str); 17] = [
+const KEYS: [(&str, &str, &str); 20] = [
     ("commercial-use", "use", "commercial"),
     ("register", "use", "commercial"),
     ("request-licence", "use", "commercial"),
@@ -44,6 +44,9 @@ const KEYS: [(&str, &str, &str); 17] = [
     ("watch-limit", "vendor", "monthly-active-users"),
     ("name-prefix", "product", "title"),
     ("country", "vendor", "country"),
+    ("not-provider-kind", "vendor", "business"),
+    ("no-further-limits", "use", "redistribution"),
+    ("declared", "use", "ship"),
 ];
 
 impl Places {
@@ -60,6 +63,9 @@ impl Places {
         let declared = match (&finding.customer, key) {
             (Some(name), _) => self.entry("customer", "name", name),
             _ if self.data.contains(&finding.subject) => self.entry("data", "path", &finding.subject),
+            _ if matches!(finding.code.name(), "grant-not-applied" | "grant-unused") => {
+                self.entry("grant", "reference", &finding.subject)
+            }
             (None, Some((_, table, key))) => self.key(table, key),
             _ => None,
         };
@@ -70,6 +76,12 @@ impl Places {
             return key.or_else(|| self.key("base", "path")).map(|line| self.line(line)).into_iter().collect();
         }
         places
+    }
+
+    /// The product file and the line of this key: in the entry of an array of tables that has this value, or in a table.
+    pub fn path_of(&self, table: &str, key: &str, value: &str) -> PathBuf {
+        let line = self.entry(table, key, value).or_else(|| self.key(table, key));
+        line.map_or_else(|| self.path.clone(), |line| format!("{}:{line}", self.path.display()).into())
     }
 
     fn line(&self, line: usize) -> Place {
