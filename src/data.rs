@@ -176,6 +176,13 @@ pub fn random(buffer: &mut [u8]) -> Result<()> {
     getrandom::fill(buffer).map_err(|e| Error::new(Code::Io, format!("the system gives no random bytes: {e}")))
 }
 
+/// Waits until nobody else holds the lock of this file, and holds it; the lock goes with the value.
+pub fn lock(path: &Path) -> Result<std::fs::File> {
+    let file = std::fs::File::options().create(true).append(true).open(path).at(path)?;
+    file.lock().at(path)?;
+    Ok(file)
+}
+
 /// Makes a folder that its owner alone can read (0700), where there is none yet.
 pub fn private_folder(folder: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();

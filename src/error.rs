@@ -138,6 +138,18 @@ codes! {
     SignerFailed = "signer-failed", 2;
     /// A signed file (a renewal, a revocation list) breaks a rule of FORMAT.md.
     BadStatement = "bad-statement", 1;
+    /// The renewal is for another bundle.
+    WrongBundle = "wrong-bundle", 1;
+    /// A newer renewal or revocation list was seen before.
+    OlderStatement = "older-statement", 1;
+    /// The key that signed was stolen, had retired, or may not have signed on that day.
+    RevokedKey = "revoked-key", 1;
+    /// The vendor recalled this bundle.
+    RevokedBundle = "revoked-bundle", 1;
+    /// The revocation list is past its day.
+    StaleRevocations = "stale-revocations", 3;
+    /// This machine's clock is before a moment that has passed.
+    ClockSetBack = "clock-set-back", 3;
     /// The bundle's format version is newer than this program.
     UnsupportedVersion = "unsupported-version", 2;
     /// No identity given opens this bundle.

@@ -43,6 +43,7 @@ pub mod digest;
 pub mod error;
 #[cfg(feature = "ml")]
 pub mod kernels;
+pub mod ledger;
 pub mod license;
 #[cfg(feature = "ml")]
 pub mod model;

@@ -64,6 +64,13 @@ pub struct Vendor {
     pub monthly_active_users: Option<Users>,
     /// The private key that signs; without one `build` makes a development key.
     pub key: Option<Key>,
+    /// The vendor's revocation list, which `ledger recall` writes; products may share one.
+    #[serde(default = "default_revocations")]
+    pub revocations: PathBuf,
+}
+
+fn default_revocations() -> PathBuf {
+    "vendor.revocations".into()
 }
 
 /// Where the vendor's private key is.
@@ -412,6 +419,10 @@ pub struct Customer {
     /// What the bundle may be used for.
     #[serde(default = "all_uses")]
     pub uses: Vec<String>,
+    /// On how many machines it may be used: a declared term.
+    pub machines: Option<std::num::NonZeroU32>,
+    /// By how many people: a declared term.
+    pub seats: Option<std::num::NonZeroU32>,
 }
 
 /// The uses that an entitlement can grant.

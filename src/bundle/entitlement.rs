@@ -51,6 +51,12 @@ pub struct Entitlement {
     pub until: Date,
     /// Ascending.
     pub uses: Vec<Use>,
+    /// On how many machines: a declared term, which no reader enforces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines: Option<u64>,
+    /// By how many people: a declared term, which no reader enforces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<u64>,
     /// What recipients are digested with.
     pub salt: Sha256,
     /// SHA-256 of salt ‖ recipient, ascending.
@@ -80,22 +86,23 @@ impl Entitlement {
     pub(super) fn check(&self) -> Result<()> {
         let ascending = self.recipients.windows(2).all(|p| p[0] < p[1]) && self.uses.windows(2).all(|p| p[0] < p[1]);
         let count = (1..=limits::MAX_RECIPIENTS).contains(&self.recipients.len());
-        if !ascending || !count || !is_name(&self.customer) || self.from.is_some_and(|f| f > self.until) {
+        let counts = [self.machines, self.seats].into_iter().flatten().all(|n| (1..=limits::MAX_INTEGER).contains(&n));
+        if !ascending || !count || !counts || !is_name(&self.customer) || self.from.is_some_and(|f| f > self.until) {
             return Err(Error::new(Code::BadBundle, "manifest.json: its entitlement breaks a rule of FORMAT.md"));
         }
         Ok(())
     }
 
-    /// Is `now` within its days?
-    pub fn judge_date(&self, now: Timestamp) -> Result<()> {
+    /// Is `now` within its days, of which `until` is the last, a renewal counted in?
+    pub fn judge_date(&self, now: Timestamp, until: Date) -> Result<()> {
         let today = TimeZone::UTC.to_datetime(now).date();
         if let Some(from) = self.from.filter(|from| today < *from) {
             return Err(Error::new(Code::NotYetValid, format!("the entitlement begins on {from}"))
                 .with_hint("wait, or check this machine's clock"));
         }
-        if today > self.until {
-            return Err(Error::new(Code::Expired, format!("the entitlement ended on {}", self.until))
-                .with_hint("ask the vendor for a new bundle, or check this machine's clock"));
+        if today > until {
+            return Err(Error::new(Code::Expired, format!("the entitlement ended on {until}"))
+                .with_hint("ask the vendor for a renewal, or check this machine's clock"));
         }
         Ok(())
     }
@@ -165,6 +172,8 @@ mod tests {
             from: from.map(|d| d.parse().unwrap()),
             until: until.parse().unwrap(),
             uses: vec![Use::Open],
+            machines: None,
+            seats: None,
             salt: Sha256::of("salt"),
             recipients: vec![Sha256::of("one")],
         }
@@ -173,7 +182,7 @@ mod tests {
     #[test]
     fn days_are_whole_and_in_utc() {
         let e = entitlement(Some("2026-03-01"), "2026-03-02");
-        let at = |t: &str| e.judge_date(t.parse().unwrap()).map_err(|e| e.code);
+        let at = |t: &str| e.judge_date(t.parse().unwrap(), e.until).map_err(|e| e.code);
         assert_eq!(at("2026-02-28T23:59:59Z"), Err(Code::NotYetValid));
         assert_eq!(at("2026-03-01T00:00:00Z"), Ok(()));
         assert_eq!(at("2026-03-02T23:59:59Z"), Ok(()));

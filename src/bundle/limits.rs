@@ -5,6 +5,11 @@ pub const FORMAT: &str = "sealwright/";
 /// The version that this program writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
+/// What `format` says in everything that this program signs.
+pub fn format() -> String {
+    format!("{FORMAT}{VERSION}")
+}
+
 /// Entries of a bundle.
 pub const MAX_ENTRIES: usize = 1024;
 /// Bytes of one paper.
@@ -30,6 +35,8 @@ pub const MAX_NAME_DEPTH: usize = 8;
 pub const MAX_BASES: usize = 16;
 /// Recipients of one bundle.
 pub const MAX_RECIPIENTS: usize = 64;
+/// Keys and bundles that one revocation list names.
+pub const MAX_REVOKED: usize = 32_768;
 /// The largest integer that JSON holds exactly.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 

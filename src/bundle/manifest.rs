@@ -136,6 +136,11 @@ impl Manifest {
     }
 }
 
+/// Is it the `format` of a statement of this version?
+pub(super) fn is_format(text: &str) -> bool {
+    text == limits::format()
+}
+
 /// A newer version says so, whatever else it holds.
 fn check_version(bytes: &[u8]) -> Result<()> {
     #[derive(Deserialize)]
@@ -188,6 +193,8 @@ pub(super) mod tests {
                 from: None,
                 until: "2027-12-31".parse().unwrap(),
                 uses: vec![Use::Open, Use::Run],
+                machines: None,
+                seats: Some(25),
                 salt: digest,
                 recipients: vec![digest],
             },

@@ -18,9 +18,12 @@ mod notices;
 mod open;
 mod papers;
 mod plan;
+mod renewal;
+mod revocations;
 mod seal;
 mod seen;
 mod sign;
+mod trust;
 mod verify;
 mod walk;
 
@@ -35,6 +38,14 @@ pub use manifest::{Entry, Manifest, Payload, ProductName, Recipe, Vendor};
 pub use open::{Opened, Request};
 pub use papers::{Duty, Papers};
 pub use plan::PackPlan;
+pub use renewal::Renewal;
+pub use revocations::{Revocations, RevokedBundle, RevokedKey};
 pub use seal::{Packed, pack};
 pub use seen::Seen;
-pub use verify::{Trust, Verified, verify};
+pub use trust::Trust;
+pub use verify::{Verified, verify};
+
+/// Where a bundle's renewal is looked for: `shop-1.0.0-acme.renewal` beside `shop-1.0.0-acme.sealed`.
+pub fn renewal_beside(bundle: &std::path::Path) -> std::path::PathBuf {
+    bundle.with_extension("renewal")
+}

@@ -5,7 +5,7 @@ use super::entitlement::{Use, judge_base};
 use super::keys::Identities;
 use super::layout::{self, Head};
 use super::manifest::{Manifest, Payload};
-use super::seen::Seen;
+use super::seen::{Seen, judge_clock};
 use super::verify::Verified;
 use super::walk::{LICENSES, PAYLOAD, is_paper};
 use super::{frames, limits, model_sig};
@@ -30,7 +30,7 @@ pub struct Request<'a> {
     pub base: Option<&'a Fingerprint>,
     /// What it will be used for.
     pub wanted: Use,
-    /// The serials seen before.
+    /// What was seen before.
     pub seen: &'a Seen,
 }
 
@@ -46,13 +46,28 @@ impl Verified {
     /// Judges date, use, base, recipient and serial.
     pub fn judge(&self, request: &Request<'_>) -> Result<()> {
         let entitlement = &self.manifest.entitlement;
-        entitlement.judge_date(request.now)?;
+        self.judge_clock(request)?;
+        entitlement.judge_date(request.now, self.until())?;
         entitlement.judge_use(request.wanted)?;
         if let Some(fingerprint) = request.base {
             judge_base(&self.manifest.bases, fingerprint)?;
         }
         entitlement.judge_recipient(request.identities)?;
-        request.seen.judge(&self.manifest)
+        request.seen.judge(&self.manifest, self.id, self.renewal.as_ref(), request.now)
+    }
+
+    /// A date is judged only by a clock that is not before what it is held against.
+    fn judge_clock(&self, request: &Request<'_>) -> Result<()> {
+        let renewed = self.renewal.as_ref().map(|renewal| renewal.issued);
+        for (issued, what) in [(Some(self.manifest.issued), "the bundle was issued"), (renewed, "it was renewed")] {
+            let issued = issued.and_then(|s| i64::try_from(s).ok()).and_then(|s| Timestamp::from_second(s).ok());
+            issued.map_or(Ok(()), |issued| judge_clock(request.now, issued, what))?;
+        }
+        request.seen.judge_clock(request.now)
+    }
+
+    fn remember(&self, request: &Request<'_>) -> Result<()> {
+        request.seen.remember(&self.manifest, self.id, self.renewal.as_ref(), request.now)
     }
 
     /// Opens it into memory.
@@ -63,7 +78,7 @@ impl Verified {
         }
         let mut place = Place::Memory(BTreeMap::new());
         self.unpack(request.identities, &mut place)?;
-        request.seen.remember(&self.manifest)?;
+        self.remember(request)?;
         match place {
             Place::Memory(files) => Ok(Opened { manifest: self.manifest, files }),
             Place::Folder(_) => unreachable!("made as memory above"),
@@ -82,7 +97,7 @@ impl Verified {
         demand_space(parent, &self.manifest.payload)?;
         let temporary = private_folder(parent)?;
         self.unpack(request.identities, &mut Place::Folder(temporary.path().to_owned()))?;
-        request.seen.remember(&self.manifest)?;
+        self.remember(request)?;
         std::fs::rename(temporary.path(), folder).at(folder)?;
         let _ = temporary.keep(); // it has its final name: nothing is left to remove
         data::sync_folder(parent)?;

@@ -40,6 +40,10 @@ pub struct PackPlan<'a> {
     pub until: Date,
     /// What it may be used for.
     pub uses: &'a [Use],
+    /// On how many machines it may be used: a declared term.
+    pub machines: Option<u64>,
+    /// By how many people: a declared term.
+    pub seats: Option<u64>,
     /// Whom it is encrypted to.
     pub recipients: &'a [Recipient],
     /// Now, or SOURCE_DATE_EPOCH. Gives the serial, too: it never falls while clocks don't.

@@ -60,8 +60,9 @@ fn draft(plan: &PackPlan<'_>) -> Result<Manifest> {
     uses.sort();
     uses.dedup();
     let (from, until, customer) = (plan.from, plan.until, plan.customer.to_owned());
+    let (machines, seats) = (plan.machines, plan.seats);
     Ok(Manifest {
-        format: format!("{}{}", limits::FORMAT, limits::VERSION),
+        format: limits::format(),
         development: plan.signer.is_development(),
         vendor: Vendor { name: plan.vendor.to_owned(), key },
         product: plan.product.clone(),
@@ -70,7 +71,7 @@ fn draft(plan: &PackPlan<'_>) -> Result<Manifest> {
         bases: plan.bases.clone(),
         recipe: plan.recipe.clone(),
         policy: plan.papers.policy,
-        entitlement: Entitlement { customer, from, until, uses, salt, recipients },
+        entitlement: Entitlement { customer, from, until, uses, machines, seats, salt, recipients },
         payload: Payload { size: 0, files: 0 },
         entries: Vec::new(),
     })

@@ -91,6 +91,8 @@ impl Shop {
             from: self.from.map(|d| d.parse().unwrap()),
             until: self.until.parse().unwrap(),
             uses: &self.uses,
+            machines: None,
+            seats: Some(25),
             recipients: std::slice::from_ref(&self.recipient),
             issued: "2026-01-01T00:00:00Z".parse().unwrap(),
             signer: &self.signer,
@@ -100,7 +102,7 @@ impl Shop {
     }
 
     fn trust(&self) -> Trust {
-        Trust { keys: vec![self.signer.public()], allow_development: false }
+        Trust::in_keys([self.signer.public()], false)
     }
 
     /// Verifies and opens into `out`, on a day in 2026 and the right base unless told otherwise.
@@ -217,8 +219,8 @@ fn signers_are_trusted_by_name_only() {
     let code = |trust: &Trust| verify(&shop.at("b.sealed"), trust).err().map(|e| e.code);
     assert_eq!(code(&Trust::default()), Some(Code::UnknownSigner));
     assert_eq!(code(&shop.trust()), Some(Code::DevelopmentKey));
-    assert_eq!(code(&Trust { allow_development: true, ..shop.trust() }), None);
-    let other = Trust { keys: vec![SigningKey::generate(false).public()], allow_development: true };
+    assert_eq!(code(&Trust::in_keys([shop.signer.public()], true)), None);
+    let other = Trust::in_keys([SigningKey::generate(false).public()], true);
     assert_eq!(code(&other), Some(Code::UnknownSigner));
 }
 
@@ -227,7 +229,8 @@ fn an_older_bundle_is_refused_after_a_newer_one() {
     let shop = Shop::new();
     let mut packed = shop.pack("b.sealed").unwrap();
     packed.manifest.serial += 1;
-    Seen::at(shop.at("state")).remember(&packed.manifest).unwrap();
+    let now = "2026-06-01T12:00:00Z".parse().unwrap();
+    Seen::at(shop.at("state")).remember(&packed.manifest, packed.id, None, now).unwrap();
     assert_eq!(shop.open("b.sealed", |_| ()).unwrap_err().code, Code::OlderBundle);
 }
 
@@ -308,27 +311,27 @@ fn a_failed_pack_leaves_nothing() {
     );
 }
 
-/// Writes the bundles and keys of tests/vectors anew: `cargo test --release --lib write_vectors -- --ignored`.
+/// Writes what is missing in tests/vectors: `cargo test --release --lib write_vectors -- --ignored`.
 #[test]
 #[ignore = "writes into the repository"]
 fn write_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let key =
         |name: &str| SigningKey::read(&folder.join("keys").join(name), &|_| unreachable!("no passphrase")).unwrap();
+    let put = |name: &str, bytes: &[u8]| {
+        if !folder.join(name).exists() {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    };
     let write = |name: &str, signer: &str, change: fn(&mut Shop)| {
         let mut shop = Shop::with(key(signer));
-        shop.recipient = Identities::read(&folder.join("keys/identity.txt"), Arc::new(Nobody))
-            .unwrap()
-            .recipients()
-            .next()
-            .unwrap()
-            .clone();
+        let identities = Identities::read(&folder.join("keys/identity.txt"), Arc::new(Nobody)).unwrap();
+        shop.recipient = identities.recipients().next().unwrap().clone();
         shop.until = "2099-12-31";
         change(&mut shop);
         shop.pack(name).unwrap();
-        let bytes = std::fs::read(shop.at(name)).unwrap();
-        std::fs::write(folder.join(name), &bytes).unwrap();
-        bytes
+        put(name, &std::fs::read(shop.at(name)).unwrap());
+        std::fs::read(folder.join(name)).unwrap()
     };
     let good = write("good.sealed", "vendor.pem", |_| ());
     write("development.sealed", "development.pem", |_| ());
@@ -336,8 +339,33 @@ fn write_vectors() {
     write("expired.sealed", "vendor.pem", |s| s.until = "2025-12-31");
     write("not-yet-valid.sealed", "vendor.pem", |s| s.from = Some("2099-01-01"));
     write("run-only.sealed", "vendor.pem", |s| s.uses = vec![Use::Run]);
-    std::fs::write(folder.join("truncated.sealed"), &good[..good.len() - 1]).unwrap();
+    write("passphrase.sealed", "vendor.pem", |s| s.recipient = Recipient::Passphrase("throw-away".into()));
+    put("truncated.sealed", &good[..good.len() - 1]);
     let mut damaged = good;
     damaged[512] ^= 1; // the first byte of the first licence text
-    std::fs::write(folder.join("damaged.sealed"), damaged).unwrap();
+    put("damaged.sealed", &damaged);
+    write_statements(&key("vendor.pem"), &folder, put);
+}
+
+/// Renewals and lists, honest ones and others, by the vectors' vendor.
+fn write_statements(key: &SigningKey, folder: &Path, put: impl Fn(&str, &[u8])) {
+    let vendor = || Vendor { name: "Example Works".into(), key: key.public().id() };
+    let id = |name: &str| inspect(&folder.join(name)).unwrap().id;
+    let renewal = |bundle: Sha256, until: &str| {
+        let (format, until) = (limits::format(), until.parse().unwrap());
+        let renewal = Renewal { format, vendor: vendor(), bundle, issued: 1_767_225_600, serial: 1_767_225_600, until };
+        crate::sign::sign(&renewal, key).unwrap()
+    };
+    put("renewed.renewal", &renewal(id("expired.sealed"), "2099-12-31"));
+    put("shortened.renewal", &renewal(id("expired.sealed"), "2025-12-30"));
+    put("of-another.renewal", &renewal(id("good.sealed"), "2199-12-31"));
+    let list = |next: &str| {
+        let mut list = Revocations::first(vendor(), next.parse().unwrap());
+        (list.number, list.issued) = (1, 1_767_225_600);
+        list.recall(id("run-only.sealed"), "2026-01-01".parse().unwrap());
+        crate::sign::sign(&list, key).unwrap()
+    };
+    put("keys/fresh.revocations", &list("2099-12-31"));
+    put("keys/stale.revocations", &list("2026-01-31"));
+    put("a-list.renewal", &list("2099-12-31"));
 }

@@ -2,31 +2,17 @@
 
 use super::layout;
 use super::manifest::{Entry, Manifest};
+use super::renewal::Renewal;
 use super::sign::Claim;
+use super::trust::Trust;
 use super::walk::{Placed, Walked, at};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
 use crate::sign::PublicKey;
+use jiff::civil::Date;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-
-/// Whose bundles are taken.
-#[derive(Default)]
-pub struct Trust {
-    /// Public keys of vendors.
-    pub keys: Vec<PublicKey>,
-    /// Take bundles that a development key signed, too.
-    pub allow_development: bool,
-}
-
-impl Trust {
-    /// The keys in these files.
-    pub fn read(paths: &[PathBuf], allow_development: bool) -> Result<Self> {
-        let keys = paths.iter().map(|path| PublicKey::read(path)).collect::<Result<_>>()?;
-        Ok(Self { keys, allow_development })
-    }
-}
 
 /// A whole bundle by a trusted vendor.
 pub struct Verified {
@@ -36,7 +22,8 @@ pub struct Verified {
     pub(super) signer: PublicKey,
     /// Where the payload's data begins in the file.
     pub(super) payload: u64,
-    id: Sha256,
+    pub(super) id: Sha256,
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl Verified {
@@ -48,6 +35,23 @@ impl Verified {
     /// The bundle's identity: the digest of its manifest.
     pub fn id(&self) -> Sha256 {
         self.id
+    }
+
+    /// The last day of its entitlement, a renewal counted in.
+    pub fn until(&self) -> Date {
+        self.renewal.as_ref().map_or(self.manifest.entitlement.until, |renewal| renewal.until)
+    }
+
+    /// The same bundle with the later last day of a renewal.
+    ///
+    /// # Errors
+    /// What [`crate::sign::open`] says of the file; `wrong-bundle` for another bundle's; `bad-statement` where it
+    /// does not extend this one; `revoked-key` where its key could not sign it then.
+    pub fn renew(mut self, path: &Path, trust: &Trust) -> Result<Self> {
+        let renewal = trust.open::<Renewal>(path, &self.manifest, |renewal| (&renewal.vendor, renewal.issued))?;
+        renewal.judge(self.id, &self.manifest).map_err(|e| at(path, e))?;
+        self.renewal = Some(renewal);
+        Ok(self)
     }
 }
 
@@ -61,14 +65,15 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
         payload: walked.entries.last().expect("a bundle has a payload").start,
         manifest,
         signer,
+        renewal: None,
     })
 }
 
 fn verify_walked(walked: &mut Walked, trust: &Trust) -> Result<(Manifest, PublicKey)> {
     let claim = Claim::parse(&walked.signature, &walked.manifest)?;
-    let signer = trust.keys.iter().find(|key| key.id() == claim.keyid);
+    let signer = trust.key(claim.keyid);
     if let Some(key) = signer {
-        claim.prove(&walked.manifest, key)?;
+        claim.prove(&walked.manifest, &key.public)?;
     }
     let manifest = Manifest::parse(&walked.manifest)?;
     if manifest.vendor.key != claim.keyid {
@@ -83,14 +88,8 @@ fn verify_walked(walked: &mut Walked, trust: &Trust) -> Result<(Manifest, Public
         )
         .with_hint("get the vendor's public key by a way that you trust, and give it with `--trust KEY`")
     })?;
-    if manifest.development && !trust.allow_development {
-        return Err(Error::new(
-            Code::DevelopmentKey,
-            "signed with a development key, which proves nothing about its vendor",
-        )
-        .with_hint("ask for a bundle signed with the vendor's key; to try things out, give `--allow-development`"));
-    }
-    Ok((manifest, signer.clone()))
+    trust.judge(signer, &manifest, Sha256::of(&walked.manifest))?;
+    Ok((manifest, signer.public.clone()))
 }
 
 /// The signed names and sizes are those of the tar.

@@ -43,6 +43,10 @@ pub enum Command {
     Build(super::build::Args),
     /// Make a vendor's signing key or a customer's identity
     Keygen(super::keygen::Args),
+    /// Give a bundle that is out already a later last day
+    Renew(super::renew::Args),
+    /// Who has which bundle until when; take bundles and keys back
+    Ledger(super::ledger::Args),
     /// What a bundle says of itself, with no key
     Inspect(super::inspect::Args),
     /// Is the bundle whole, and from whom?

@@ -3,28 +3,61 @@
 use super::say::{Say, visible};
 use super::secret::Secret;
 use super::verify::TrustArgs;
-use sealwright::bundle::{Identities, Person, Verified, verify};
+use sealwright::bundle::{Identities, Person, Verified, renewal_beside, verify};
 use sealwright::error::{Code, Error, Result};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// A bundle and whose it may be.
 #[derive(clap::Args)]
-pub struct CustomerArgs {
+pub struct BundleArgs {
     /// The bundle
     bundle: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// A renewal of the bundle; one that lies beside it (NAME.renewal) is found
+    #[arg(long, value_name = "FILE")]
+    renewal: Option<PathBuf>,
+}
+
+impl BundleArgs {
+    /// The bundle, whole and from a vendor that is trusted, with its renewal where there is one.
+    pub fn verified(&self, say: &Say) -> Result<Verified> {
+        let trust = self.trust.read()?;
+        let verified = verify(&self.bundle, &trust)?;
+        if let Some(path) = &self.renewal {
+            return verified.renew(path, &trust);
+        }
+        let beside = renewal_beside(&self.bundle);
+        if !beside.is_file() {
+            return Ok(verified);
+        }
+        match verified.renew(&beside, &trust) {
+            // one of an older bundle may still lie there
+            Err(error) if error.code == Code::WrongBundle => {
+                say.note(visible(&format!("not used: {error}")));
+                verify(&self.bundle, &trust)
+            }
+            renewed => renewed,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub struct CustomerArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
     /// The customer's identity: an age identity file, a plugin's too, or an ssh-ed25519 private key; a bundle that is
     /// sealed with a passphrase needs none
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    #[command(flatten)]
-    trust: TrustArgs,
 }
 
 impl CustomerArgs {
-    /// The bundle, whole and from a vendor that is trusted.
-    pub fn verified(&self) -> Result<Verified> {
-        verify(&self.bundle, &self.trust.read()?)
+    /// The bundle, whole and from a vendor that is trusted, with its renewal where there is one.
+    pub fn verified(&self, say: &Say) -> Result<Verified> {
+        self.bundle.verified(say)
     }
 
     /// What opens it: the identity that was given, or else the passphrase that it is sealed with.

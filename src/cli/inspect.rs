@@ -50,6 +50,11 @@ pub fn describe(manifest: &Manifest) -> String {
         "customer   {}\nvalid      {from}through {}\nuses       {uses}",
         entitlement.customer, entitlement.until
     );
+    let terms = [(entitlement.machines, "machines"), (entitlement.seats, "seats")];
+    let declared: Vec<_> = terms.iter().filter_map(|(n, what)| n.map(|n| format!("{n} {what}"))).collect();
+    if !declared.is_empty() {
+        let _ = writeln!(text, "declared   {} (terms; no program enforces them)", declared.join(", "));
+    }
     for base in &manifest.bases {
         let print = &base.fingerprint;
         let _ = writeln!(text, "base       {}", base.name);

@@ -10,8 +10,10 @@ mod explain;
 mod init;
 mod inspect;
 mod keygen;
+mod ledger;
 mod open;
 mod pack;
+mod renew;
 mod report;
 mod rule;
 mod secret;
@@ -63,6 +65,8 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         Command::Rule(args) => rule::run(&args, say),
         Command::Keygen(args) => keygen::run(&args, say),
         Command::Pack(args) => pack::run(&args, say),
+        Command::Renew(args) => renew::run(&args, say),
+        Command::Ledger(args) => ledger::run(&args, say),
         Command::Inspect(args) => inspect::run(&args, say),
         Command::Verify(args) => verify::run(&args, say),
         Command::Open(args) => open::run(&args, say),

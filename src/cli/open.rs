@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
-    let verified = args.customer.verified()?;
+    let verified = args.customer.verified(say)?;
     let identities = args.customer.identities(&verified, say)?;
     let base = args.base.as_deref().map(|folder| Base::open(folder)?.fingerprint()).transpose()?;
     let request = Request {

@@ -10,6 +10,7 @@ use sealwright::base::{Base, Fingerprint};
 use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SourceFile, Trust, Use};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
+use sealwright::ledger::{Event, Holding, Ledger};
 use sealwright::license::Clearance;
 use sealwright::product::{self, Customer, Product};
 use sealwright::sign::SigningKey;
@@ -95,6 +96,8 @@ pub struct Made {
     pub bytes: u64,
     /// The digest of its manifest.
     pub id: Sha256,
+    /// When it was made.
+    pub issued: jiff::Timestamp,
 }
 
 impl Sealed {
@@ -113,6 +116,7 @@ pub struct Shipment<'a> {
     fingerprint: Fingerprint,
     derivative: Derivative,
     signer: SigningKey,
+    ledger: Ledger,
     say: &'a Say,
 }
 
@@ -122,7 +126,8 @@ impl<'a> Shipment<'a> {
         let fingerprint = base.fingerprint()?;
         let derivative = Derivative::of(product, &fingerprint, state)?;
         let signer = signing_key(product, state, say)?;
-        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer, say })
+        let ledger = Ledger::of(&product.folder, state.folder());
+        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer, ledger, say })
     }
 
     /// The bundle of one customer, packed anew only where something changed.
@@ -143,10 +148,11 @@ impl<'a> Shipment<'a> {
         let stage = stages.run(&format!("bundle {}", customer.name), inputs(&plan, clearance)?, &out, || {
             let packed = bundle::pack(&plan, &out)?;
             // what leaves the house is read once as the customer will read it
-            let trust = Trust { keys: vec![self.signer.public()], allow_development: true };
+            let trust = Trust::in_keys([self.signer.public()], true);
             bundle::verify(&out, &trust)?;
-            Ok(Made { bytes: packed.size, id: packed.id })
+            Ok(Made { bytes: packed.size, id: packed.id, issued: plan.issued })
         })?;
+        self.ledger.record(&holding(&plan, &stage.found, file.clone()))?;
         let (customer, until) = (customer.name.clone(), customer.until);
         Ok(Sealed { customer, file, until, made: stage.found, from_before: stage.from_before })
     }
@@ -179,6 +185,8 @@ impl<'a> Shipment<'a> {
             from: customer.from,
             until: customer.until,
             uses,
+            machines: customer.machines.map(|n| n.get().into()),
+            seats: customer.seats.map(|n| n.get().into()),
             recipients,
             issued,
             signer: &self.signer,
@@ -200,6 +208,24 @@ impl<'a> Shipment<'a> {
             )),
         }
     }
+}
+
+/// What the vendor's ledger keeps of a bundle.
+fn holding(plan: &PackPlan<'_>, made: &Made, file: PathBuf) -> Event {
+    Event::Packed(Holding {
+        at: u64::try_from(made.issued.as_second()).unwrap_or_default(),
+        bundle: made.id,
+        customer: plan.customer.to_owned(),
+        product: plan.product.name.clone(),
+        version: plan.product.version.clone(),
+        from: plan.from,
+        until: plan.until,
+        uses: plan.uses.iter().map(|u| u.name().to_owned()).collect(),
+        key: plan.signer.public().id(),
+        recipients: plan.recipients.iter().map(ToString::to_string).collect(),
+        file,
+        bytes: made.bytes,
+    })
 }
 
 /// Everything that changes a bundle but the moment it is made at.
@@ -225,6 +251,8 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
         "from": plan.from,
         "until": plan.until,
         "uses": plan.uses,
+        "machines": plan.machines,
+        "seats": plan.seats,
         "recipients": plan.recipients.iter().map(ToString::to_string).collect::<Vec<_>>(),
         // a passphrase leaves nothing to compare, so its bundle is always made anew
         "anew": plan.recipients.iter().any(Recipient::is_passphrase).then_some(plan.issued.as_nanosecond().to_string()),
@@ -233,7 +261,7 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
 }
 
 /// The key that the product file names: in a PEM file, or behind a command.
-pub fn vendor_key(product: &Product, say: &Say) -> Result<Option<SigningKey>> {
+fn vendor_key(product: &Product, say: &Say) -> Result<Option<SigningKey>> {
     product
         .vendor
         .key
@@ -250,7 +278,7 @@ pub fn vendor_key(product: &Product, say: &Say) -> Result<Option<SigningKey>> {
 }
 
 /// The vendor's key, or else a development key, made when there is none.
-fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey> {
+pub fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey> {
     if let Some(key) = vendor_key(product, say)? {
         return Ok(key);
     }
@@ -268,7 +296,7 @@ fn signing_key(product: &Product, state: &State, say: &Say) -> Result<SigningKey
 }
 
 /// Now, or SOURCE_DATE_EPOCH, for a build that repeats.
-fn issued() -> Result<jiff::Timestamp> {
+pub fn issued() -> Result<jiff::Timestamp> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(jiff::Timestamp::now()),
         Ok(text) => text

@@ -79,7 +79,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 
 /// Verified, then judged by date, use, base, recipient and serial, then decrypted into memory.
 fn open(args: &Args, base: &Base, say: &Say) -> Result<Opened> {
-    let verified = args.customer.verified()?;
+    let verified = args.customer.verified(say)?;
     let identities = args.customer.identities(&verified, say)?;
     verified.open(&Request {
         identities: &identities,

@@ -1,18 +1,19 @@
 //! `sealwright verify`: is a bundle whole, and from whom? Tells the entitlement, and does not judge it.
 
 use super::Answer;
+use super::customer::BundleArgs;
 use super::inspect::describe;
 use super::say::{Say, visible};
-use sealwright::bundle::{Trust, verify};
+use sealwright::bundle::{Seen, Trust};
 use sealwright::error::Result;
 use std::path::PathBuf;
 
 /// Whose bundles are taken; `verify`, `open` and `run` share it.
 #[derive(clap::Args)]
 pub struct TrustArgs {
-    /// A vendor's public key (PEM) that you trust; may be given more than once
-    #[arg(long = "trust", value_name = "KEY")]
-    keys: Vec<PathBuf>,
+    /// A vendor's public key (PEM) that you trust, or a trust file; may be given more than once
+    #[arg(long = "trust", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Take a bundle that a development key signed, to try things out
     #[arg(long)]
     allow_development: bool,
@@ -20,25 +21,28 @@ pub struct TrustArgs {
 
 impl TrustArgs {
     pub fn read(&self) -> Result<Trust> {
-        Trust::read(&self.keys, self.allow_development)
+        Trust::read(&self.files, self.allow_development, jiff::Timestamp::now(), &Seen::of_user()?)
     }
 }
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The bundle
-    bundle: PathBuf,
     #[command(flatten)]
-    trust: TrustArgs,
+    bundle: BundleArgs,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
-    let verified = verify(&args.bundle, &args.trust.read()?)?;
+    let verified = args.bundle.verified(say)?;
     if say.is_json() {
-        say.json(&serde_json::json!({"verified": true, "id": verified.id(), "manifest": verified.manifest()}));
+        say.json(&serde_json::json!({"verified": true, "id": verified.id(), "until": verified.until(),
+            "manifest": verified.manifest()}));
         return Ok(Answer::Yes);
     }
-    say.data(&visible(&format!("{}bundle     {}\n", describe(verified.manifest()), verified.id())));
+    let mut text = format!("{}bundle     {}\n", describe(verified.manifest()), verified.id());
+    if verified.until() != verified.manifest().entitlement.until {
+        text += &format!("renewed    through {}\n", verified.until());
+    }
+    say.data(&visible(&text));
     say.note("verified: whole, and signed by a key that you trust");
     Ok(Answer::Yes)
 }

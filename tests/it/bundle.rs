@@ -29,6 +29,8 @@ struct Vector {
     file: String,
     trust: String,
     identity: Option<String>,
+    passphrase: Option<String>,
+    renewal: Option<String>,
     expect: String,
 }
 
@@ -36,23 +38,27 @@ struct Vector {
 fn every_vector_gives_its_code() {
     let text = std::fs::read_to_string(vectors().join("index.toml")).unwrap();
     let index: Index = toml::from_str(&text).unwrap();
-    assert!(index.vector.len() >= 10);
-    for Vector { file, trust, identity, expect } in index.vector {
+    assert!(index.vector.len() >= 20);
+    for Vector { file, trust, identity, passphrase, renewal, expect } in index.vector {
         let dir = tempfile::tempdir().unwrap();
         let (bundle, trust) = (vectors().join(&file).display().to_string(), key(&trust));
-        let output = match identity.map(|i| key(&i)) {
-            Some(identity) => {
-                let args = ["--json", "open", &bundle, "--trust", &trust, "--identity", &identity, "--out", "out"];
-                sealwright(dir.path(), &args)
-            }
-            None => sealwright(dir.path(), &["--json", "verify", &bundle, "--trust", &trust]),
-        };
+        let (identity, renewal) = (identity.map(|i| key(&i)), renewal.map(|r| vectors().join(r).display().to_string()));
+        let mut args = vec!["--json", "verify", &bundle, "--trust", &trust];
+        if identity.is_some() || passphrase.is_some() {
+            (args[1], _) = ("open", args.extend(["--out", "out"]));
+        }
+        args.extend(identity.iter().flat_map(|path| ["--identity", path]));
+        args.extend(renewal.iter().flat_map(|path| ["--renewal", path]));
+        let is_opened = args[1] == "open";
+        let mut program = command(dir.path(), &args);
+        passphrase.map(|text| program.env("SEALWRIGHT_PASSPHRASE", text));
+        let output = program.output().unwrap();
         let report = json(&output);
         let code = report["error"]["code"].as_str().unwrap_or("ok");
         assert_eq!(code, expect, "{file}: {report}");
         let exit = sealwright::Code::ALL.iter().find(|c| c.name() == expect).map_or(0, |c| i32::from(c.exit()));
         assert_eq!(output.status.code(), Some(exit), "{file}");
-        assert_eq!(dir.path().join("out").exists(), expect == "ok", "{file}");
+        assert_eq!(dir.path().join("out").exists(), is_opened && expect == "ok", "{file}");
     }
 }
 

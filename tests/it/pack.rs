@@ -57,7 +57,7 @@ until = "2099-12-31"
 }
 
 fn trust(folder: &Path) -> Trust {
-    Trust { keys: vec![PublicKey::read(&folder.join("vendor.pub.pem")).unwrap()], allow_development: false }
+    Trust::in_keys([PublicKey::read(&folder.join("vendor.pub.pem")).unwrap()], false)
 }
 
 #[test]

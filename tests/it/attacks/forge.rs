@@ -99,13 +99,7 @@ impl Forge {
         (self.on_manifest)(&mut manifest);
         let mut text = String::from_utf8(serde_json_canonicalizer::to_vec(&manifest).unwrap()).unwrap();
         (self.on_manifest_text)(&mut text);
-        let keyid = self.keyid.unwrap_or_else(|| key_id(&self.key));
-        let sig = sign(&self.key, self.manifest_type, text.as_bytes(), self.high_s);
-        let envelope = json!({
-            "payload": b64(text.as_bytes()),
-            "payloadType": self.manifest_type,
-            "signatures": [{"keyid": keyid, "sig": b64(&sig)}],
-        });
+        let envelope = envelope(self.manifest_type, text.as_bytes(), &self.key, self.keyid, self.high_s);
         entries.push(("manifest.json".into(), text.into_bytes()));
         entries.push(("manifest.sig".into(), serde_json_canonicalizer::to_vec(&envelope).unwrap()));
         (self.on_entries)(&mut entries);
@@ -174,7 +168,7 @@ impl Forge {
         let path = dir.path().join("b.sealed");
         std::fs::write(&path, self.write()).unwrap();
         let public = sealwright::sign::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
-        let trust = Trust { keys: vec![public], allow_development: false };
+        let trust = Trust::in_keys([public], false);
         let identities = (self.identities)();
         let seen = Seen::at(dir.path().join("state"));
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
@@ -196,6 +190,19 @@ fn b64(bytes: &[u8]) -> String {
 
 pub fn key_id(key: &p256::ecdsa::SigningKey) -> Sha256 {
     Sha256::of(key.verifying_key().to_public_key_der().unwrap())
+}
+
+/// A DSSE envelope; `keyid` where it names another key than the one that signs.
+pub fn envelope(
+    kind: &str,
+    payload: &[u8],
+    key: &p256::ecdsa::SigningKey,
+    keyid: Option<Sha256>,
+    high_s: bool,
+) -> Value {
+    let keyid = keyid.unwrap_or_else(|| key_id(key));
+    let sig = sign(key, kind, payload, high_s);
+    json!({"payload": b64(payload), "payloadType": kind, "signatures": [{"keyid": keyid, "sig": b64(&sig)}]})
 }
 
 fn sign(key: &p256::ecdsa::SigningKey, kind: &str, payload: &[u8], high: bool) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! is met alone. Each attack must end with its own code, at `verify` or at `open`.
 
 mod forge;
+mod statements;
 
 use forge::{Forge, file, frames, header, identities, key, key_id, key_path};
 use sealwright::Code;
@@ -297,7 +298,6 @@ fn a_base_is_told_by_its_component() {
         wanted: Use::Open,
         seen: &Seen::at(dir.path().join("state")),
     };
-    let error =
-        verify(&path, &Trust { keys: vec![public], allow_development: false }).unwrap().judge(&request).unwrap_err();
+    let error = verify(&path, &Trust::in_keys([public], false)).unwrap().judge(&request).unwrap_err();
     assert_eq!((error.code, error.to_string().contains("tokenizer")), (Code::WrongBase, true), "{error}");
 }
