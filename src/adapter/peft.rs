@@ -185,7 +185,10 @@ mod tests {
         };
         let modules = ["model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj"].map(module).to_vec();
         let targets = vec!["q_proj".into(), "up_proj".into()];
-        Adapter { recipe: Recipe { base_model: "b".into(), rank: 2, alpha: 4.0, rslora: false, targets }, modules }
+        Adapter {
+            recipe: Recipe { base_model: "b".into(), rank: 2, alpha: 4.0, rslora: false, in_out: false, targets },
+            modules,
+        }
     }
 
     fn from(tensors: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)>) -> Result<Adapter> {

@@ -26,6 +26,8 @@ pub struct Recipe {
     pub alpha: f32,
     /// Rank-stabilised scaling (arXiv:2312.03732).
     pub rslora: bool,
+    /// The base keeps its matrices `[in, out]`; the adapter's are the same all the same.
+    pub in_out: bool,
     /// Last words of the adapted modules' names, sorted: `q_proj`.
     pub targets: Vec<String>,
 }
@@ -80,7 +82,7 @@ impl Recipe {
             "auto_mapping": null,
             "base_model_name_or_path": self.base_model,
             "bias": "none",
-            "fan_in_fan_out": false,
+            "fan_in_fan_out": self.in_out,
             "inference_mode": true,
             "init_lora_weights": true,
             "layers_pattern": null,
@@ -117,6 +119,7 @@ impl Recipe {
             rank: rank(path, config.get("r"))?,
             alpha: alpha.ok_or_else(|| Error::input(path, "`lora_alpha` is not a finite number"))?,
             rslora: config.get("use_rslora") == Some(&Value::Bool(true)),
+            in_out: config.get("fan_in_fan_out") == Some(&Value::Bool(true)),
             targets,
         })
     }
@@ -143,6 +146,7 @@ fn refuse_what_is_not_understood(path: &Path, config: &Map<String, Value>) -> Re
             "peft_type" => value == "LORA",
             "task_type" => value == "CAUSAL_LM" || value.is_null(),
             "bias" => value == "none",
+            "fan_in_fan_out" => value.is_boolean(),
             "init_lora_weights" => value.is_boolean() || value.as_str().is_some_and(|s| HARMLESS_INITS.contains(&s)),
             free if FREE.contains(&free) => true,
             _ => is_unused(value),
@@ -177,6 +181,7 @@ mod tests {
             rank: 16,
             alpha: 32.0,
             rslora: false,
+            in_out: false,
             targets: vec!["q_proj".into(), "down_proj".into()],
         }
     }
@@ -194,6 +199,8 @@ mod tests {
         let rslora = Recipe { rslora: true, ..recipe() };
         assert_eq!(rslora.plain_alpha() / 16.0, 32.0 / 4.0);
         assert!(Recipe::from_config(Path::new("c"), rslora.to_config().as_bytes()).unwrap().rslora);
+        let in_out = Recipe { in_out: true, ..recipe() };
+        assert!(Recipe::from_config(Path::new("c"), in_out.to_config().as_bytes()).unwrap().in_out);
     }
 
     #[test]
@@ -204,7 +211,6 @@ mod tests {
             ("modules_to_save", json!(["lm_head"])),
             ("rank_pattern", json!({"q_proj": 4})),
             ("alpha_pattern", json!({"q_proj": 4})),
-            ("fan_in_fan_out", json!(true)),
             ("init_lora_weights", json!("pissa")),
             ("trainable_token_indices", json!([1, 2])),
             ("peft_type", json!("IA3")),

@@ -28,10 +28,19 @@ impl Config {
         Ok(Self { path, value })
     }
 
-    /// The same with values for keys that it lacks.
-    pub fn with_defaults<'a>(&self, defaults: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Self {
+    /// The same with what stands under other names also under the usual ones, and values for keys that it lacks.
+    pub fn with<'a>(
+        &self,
+        names: impl IntoIterator<Item = (&'a String, &'a String)>,
+        defaults: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) -> Self {
         let mut config = self.clone();
         if let Value::Object(map) = &mut config.value {
+            for (usual, name) in names {
+                if let Some(value) = self.value.get(name).filter(|v| !v.is_null()) {
+                    map.insert(usual.clone(), value.clone());
+                }
+            }
             for (key, value) in defaults {
                 map.entry(key).or_insert_with(|| value.clone());
             }

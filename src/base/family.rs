@@ -21,9 +21,18 @@ pub struct Family {
     /// Keys of `config.json` that mean something in this family alone or in few; any other family refuses them.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// What this family calls a key of `config.json` that others call as Llama does: `hidden_size = "n_embd"`.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
     /// What `config.json` means where it does not have a key.
     #[serde(default)]
     pub defaults: BTreeMap<String, Value>,
+    /// The only value that the engine has for a key, where one is given.
+    #[serde(default)]
+    pub requires: BTreeMap<String, Value>,
+    /// Words of `hidden_act` that mean another one in this family.
+    #[serde(default)]
+    pub activations: BTreeMap<String, String>,
     /// How the network differs.
     #[serde(default)]
     pub switches: Switches,
@@ -34,6 +43,8 @@ pub struct Family {
     pub weights: Weights,
     /// What it calls its linear projections.
     pub projections: Projections,
+    /// What it calls its experts, where feed-forward is routed.
+    pub experts: Option<Experts>,
 }
 
 /// How a network differs from Llama's: a closed list, each word with its golden test. What is not said is as there.
@@ -48,10 +59,16 @@ pub struct Switches {
     pub query_key_norm: QueryKeyNorm,
     /// The feed-forward block.
     pub feed_forward: FeedForward,
+    /// How the matrices of the projections lie.
+    pub matrices: Matrices,
+    /// How queries, keys and values lie where they share one matrix.
+    pub shared_qkv: SharedQkv,
     /// What attention and feed-forward start from.
     pub residual: Residual,
     /// Which dimensions the rotary embedding pairs.
     pub rotary: Rotary,
+    /// In which layers it turns.
+    pub turning: Turning,
     /// What an embedding is multiplied by.
     pub embedding: Embedding,
 }
@@ -63,7 +80,7 @@ pub enum Norm {
     /// x / rms(x) · gain (Zhang and Sennrich 2019).
     #[default]
     Rms,
-    /// (x − mean(x)) / deviation(x) · gain (Ba et al. 2016), without a bias.
+    /// (x − mean(x)) / deviation(x) · gain (Ba et al. 2016).
     Layer,
 }
 
@@ -89,17 +106,45 @@ pub enum QueryKeyNorm {
     Heads,
     /// RMSNorm of all query heads as one row, and of all key heads (OLMo 2).
     Width,
+    /// LayerNorm of each head, a gain for each, where `use_qk_norm` says so (Command R+).
+    LayerHeads,
 }
 
-/// The feed-forward block.
+/// The feed-forward block; `hidden_act` says what act is, silu where nothing is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeedForward {
-    /// down(silu(gate(x)) · up(x)) (Shazeer 2020, SwiGLU).
+    /// down(act(gate(x)) · up(x)) (Shazeer 2020).
     #[default]
-    GatedSilu,
-    /// down(gelu(gate(x)) · up(x)), gelu in its approximation by tanh.
-    GatedGeluTanh,
+    Gated,
+    /// down(act(up(x))), four times as wide as the block where `intermediate_size` is not said.
+    Plain,
+    /// The few experts, each a gated block, that a router picks for a token (Shazeer et al. 2017).
+    Experts,
+    /// The same with down((1 + clamp(up(x))) · g · σ(1.702 g)) for g = min(gate(x), limit) (gpt-oss).
+    ClampedExperts,
+}
+
+/// How the matrix of a projection lies in the checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matrices {
+    /// `[out, in]`
+    #[default]
+    OutIn,
+    /// `[in, out]` (GPT 1 and 2)
+    InOut,
+}
+
+/// How queries, keys and values lie where they share one matrix.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharedQkv {
+    /// All queries, all keys, all values.
+    #[default]
+    InTurn,
+    /// For each key head: its queries, itself, its values (GPT-NeoX).
+    ByHead,
 }
 
 /// What attention and feed-forward start from.
@@ -109,8 +154,11 @@ pub enum Residual {
     /// Feed-forward from what attention gave.
     #[default]
     Sequential,
-    /// Both from the one normalised input of the block (Cohere).
+    /// Both from the input of the block: of one norm (Cohere), or each of its own (GPT-NeoX). Where the family reads
+    /// `use_parallel_residual`, that may say no.
     Parallel,
+    /// As `sequential`, but each half adds to what its norm gave, not to what went into it (GPT 1).
+    OfNorm,
 }
 
 /// Which dimensions the rotary embedding pairs.
@@ -122,6 +170,19 @@ pub enum Rotary {
     Halves,
     /// 2i with 2i + 1.
     Neighbours,
+    /// None.
+    None,
+}
+
+/// In which layers the rotary embedding turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turning {
+    /// In all that `no_rope_layers` does not except.
+    #[default]
+    All,
+    /// In those with a window (Command R7B).
+    Windows,
 }
 
 /// What an embedding is multiplied by.
@@ -144,6 +205,7 @@ pub struct Biases {
     pub o: Bias,
     pub gate_up: Bias,
     pub down: Bias,
+    pub norms: Bias,
 }
 
 /// Whether a projection has a bias.
@@ -162,20 +224,30 @@ impl Default for Bias {
     }
 }
 
-/// Tensor names; `{layer}` stands for the number of the layer. A norm without a name is one that the family lacks.
+/// Tensor names; `{layer}` stands for the number of the layer, `{before}` for that of the one before it: what it names
+/// is not there in the first. A norm, a table of positions or sinks without a name are what the family lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub struct Weights {
     pub embedding: String,
+    pub positions: Option<String>,
+    /// `{last}` stands for the number of the last layer.
     pub final_norm: String,
     pub head: String,
     pub attention_norm: Option<String>,
     pub query_norm: Option<String>,
     pub key_norm: Option<String>,
+    pub sinks: Option<String>,
     pub after_attention_norm: Option<String>,
     pub feed_forward_norm: Option<String>,
     pub after_feed_forward_norm: Option<String>,
+    /// What checkpoints may leave out at the beginning of every name.
+    #[serde(default)]
+    pub prefix: String,
+    /// Ends of names that mean nothing: tables of what is computed.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// Names of the linear projections, without `.weight`. One name where several are meant is one matrix for all.
@@ -185,6 +257,20 @@ pub struct Weights {
 pub struct Projections {
     pub qkv: Vec<String>,
     pub o: String,
+    #[serde(default)]
+    pub gate_up: Vec<String>,
+    pub down: Option<String>,
+}
+
+/// Names of the experts' tensors; `{expert}` stands for the number of the expert. Where a name lacks it, the tensor
+/// holds all experts, `[experts, in, out]`, with gate and up by turns and a `…_bias` beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub struct Experts {
+    /// Without `.weight`.
+    pub router: String,
+    pub router_bias: bool,
     pub gate_up: Vec<String>,
     pub down: String,
 }
@@ -192,19 +278,24 @@ pub struct Projections {
 impl Projections {
     /// All of them, in the order of the network.
     pub fn all(&self) -> impl Iterator<Item = &str> {
-        let (o, down) = (std::iter::once(&self.o), std::iter::once(&self.down));
-        self.qkv.iter().chain(o).chain(&self.gate_up).chain(down).map(String::as_str)
+        self.qkv.iter().chain([&self.o]).chain(&self.gate_up).chain(&self.down).map(String::as_str)
     }
 
-    /// What `train.targets` may name: the last part of each name.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
-        self.all().map(|name| name.rsplit('.').next().unwrap_or(name))
+    /// What `train.targets` may name: the last part of each name, once.
+    pub fn targets(&self) -> Vec<&str> {
+        let mut targets: Vec<&str> = Vec::new();
+        for name in self.all().map(|name| name.rsplit('.').next().unwrap_or(name)) {
+            if !targets.contains(&name) {
+                targets.push(name);
+            }
+        }
+        targets
     }
 }
 
-/// A name of the data, for one layer.
+/// A name of the data, for one layer; `{before}` must not stand in it for the first.
 pub fn at_layer(name: &str, layer: usize) -> String {
-    name.replace("{layer}", &layer.to_string())
+    name.replace("{layer}", &layer.to_string()).replace("{before}", &layer.saturating_sub(1).to_string())
 }
 
 impl Family {
@@ -225,6 +316,11 @@ impl Family {
                 Some(near) => format!("the nearest known one is {near}"),
                 None => format!("known: {}", known.collect::<Vec<_>>().join(", ")),
             };
+            let hint = format!(
+                "{hint}. One that is built like a known one is a file adapters/{}.toml after it: CONTRIBUTING.md, How to \
+                 add a base family",
+                wanted.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+            );
             return Err(Error::new(Code::UnsupportedBase, error.to_string()).with_hint(hint));
         };
         match config.architecture() {
@@ -251,15 +347,16 @@ mod tests {
     #[test]
     fn a_config_finds_its_family() {
         let family = Family::of(&config(r#"{"model_type":"llama","architectures":["LlamaForCausalLM"]}"#)).unwrap();
-        assert_eq!(family.projections.targets().next(), Some("q_proj"));
-        assert_eq!(at_layer(&family.projections.down, 7), "model.layers.7.mlp.down_proj");
+        assert_eq!(family.projections.targets()[0], "q_proj");
+        assert_eq!(at_layer(&family.projections.o, 7), "model.layers.7.self_attn.o_proj");
     }
 
     #[test]
     fn an_unknown_family_is_refused_by_name() {
         let error = Family::of(&config(r#"{"model_type":"lama"}"#)).unwrap_err();
         assert_eq!(error.code, Code::UnsupportedBase);
-        assert!(error.to_string().contains("lama") && error.hint().unwrap().contains("llama"));
+        assert!(error.to_string().contains("lama"));
+        assert!(error.hint().unwrap().contains("known one is llama. ") && error.hint().unwrap().contains("/lama.toml"));
         let error = Family::of(&config(r#"{"model_type":"llama","architectures":["LlamaForTokens"]}"#)).unwrap_err();
         assert!(error.to_string().contains("LlamaForTokens"));
     }

@@ -29,6 +29,14 @@ impl Heads {
         (self.query + 2 * self.kv) * self.dim
     }
 
+    /// Where the columns of a matrix go that has, for each k/v head, its query heads, itself and its values.
+    pub fn by_head(self) -> Vec<Range<usize>> {
+        let (dim, group) = (self.dim, self.query / self.kv);
+        let head = |column: usize, heads: usize| column * dim..(column + heads) * dim;
+        let of_kv = |kv| [head(kv * group, group), head(self.query + kv, 1), head(self.query + self.kv + kv, 1)];
+        (0..self.kv).flat_map(of_kv).collect()
+    }
+
     fn kv_of(self, head: usize) -> usize {
         head / (self.query / self.kv)
     }
@@ -52,19 +60,21 @@ impl Heads {
 
 /// How scores come about: `cap · tanh(scale · q·k / cap)` with a cap, `scale · q·k` without; −∞ outside the window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scores {
+pub struct Scores<'a> {
     /// What q·k is multiplied by.
     pub scale: f32,
     /// No score is beyond ± this (Gemma 2).
     pub cap: Option<f32>,
     /// A position sees this many, itself the last of them; `None` sees its whole document.
     pub window: Option<usize>,
+    /// `[H]` scores of a position without a value that every query also sees (Xiao et al. 2023, as gpt-oss has them).
+    pub sinks: Option<&'a [f32]>,
 }
 
-impl Scores {
+impl Scores<'_> {
     /// 1 / √D, uncapped, over the whole document (Vaswani et al. 2017).
     pub fn plain(dim: usize) -> Self {
-        Self { scale: 1.0 / (dim as f32).sqrt(), cap: None, window: None }
+        Self { scale: 1.0 / (dim as f32).sqrt(), cap: None, window: None, sinks: None }
     }
 
     /// The first position, from `begin` on, that position `at` sees.
@@ -74,7 +84,7 @@ impl Scores {
 }
 
 /// out `[T, H·D]` and lse `[T, H]` from qkv `[T, (H + 2K)·D]`, document by document (`bounds` = `[0, …, T]`).
-pub fn attention(qkv: &[f32], heads: Heads, scores: Scores, bounds: &[usize], out: &mut [f32], lse: &mut [f32]) {
+pub fn attention(qkv: &[f32], heads: Heads, scores: Scores<'_>, bounds: &[usize], out: &mut [f32], lse: &mut [f32]) {
     let width = heads.query * heads.dim;
     let (mut out, mut lse, mut strips) = (out, lse, Vec::new());
     for (begin, end) in documents(bounds) {
@@ -104,7 +114,7 @@ pub fn attention(qkv: &[f32], heads: Heads, scores: Scores, bounds: &[usize], ou
 
 /// The same for new rows `qkv` `[N, (H + 2K)·D]` that follow a cache: `keys` and `values` `[P + N, K·D]` already hold
 /// theirs. Gives out `[N, H·D]`.
-pub fn attention_cached(qkv: &[f32], heads: Heads, scores: Scores, keys: &[f32], values: &[f32], out: &mut [f32]) {
+pub fn attention_cached(qkv: &[f32], heads: Heads, scores: Scores<'_>, keys: &[f32], values: &[f32], out: &mut [f32]) {
     let (width, rows, stored) = (heads.query * heads.dim, qkv.len() / heads.stride(), heads.kv * heads.dim);
     let past = keys.len() / stored - rows;
     out.par_chunks_mut(width * STRIP).enumerate().for_each_init(Vec::new, |buffer, (n, out)| {
@@ -138,7 +148,7 @@ struct View<'a> {
     v: Mat<'a>,
     rows: usize,
     keys: usize,
-    scores: Scores,
+    scores: Scores<'a>,
 }
 
 impl View<'_> {
@@ -168,12 +178,13 @@ impl View<'_> {
     fn forward(&self, heads: Heads, head: usize, scores: &mut Vec<f32>, out: &mut [f32], lse: &mut [f32]) {
         let width = heads.query * heads.dim;
         self.scores(scores);
+        let sink = self.scores.sinks.map(|sinks| sinks[head]);
         for (i, row) in scores.chunks_mut(self.keys).enumerate() {
             let at = self.seen(i);
             row[..at.start].fill(0.0);
             let (seen, hidden) = row[at.start..].split_at_mut(at.len());
-            let top = max(seen);
-            let sum = map_sum(seen, |x| exp(x - top));
+            let top = sink.map_or(max(seen), |sink| max(seen).max(sink));
+            let sum = map_sum(seen, |x| exp(x - top)) + sink.map_or(0.0, |sink| exp(sink - top));
             seen.iter_mut().for_each(|x| *x /= sum);
             hidden.fill(0.0);
             lse[i * heads.query + head] = top + sum.ln();
@@ -204,7 +215,7 @@ impl AttentionGrad {
 pub fn attention_backward(
     qkv: &[f32],
     heads: Heads,
-    scores: Scores,
+    scores: Scores<'_>,
     bounds: &[usize],
     out: &[f32],
     lse: &[f32],
@@ -254,7 +265,7 @@ fn tasks<'a>(scratch: &'a mut AttentionGrad, heads: Heads, bounds: &[usize], tok
 struct Saved<'a> {
     qkv: &'a [f32],
     heads: Heads,
-    scores: Scores,
+    scores: Scores<'a>,
     out: &'a [f32],
     lse: &'a [f32],
     dout: &'a [f32],
@@ -346,18 +357,19 @@ mod tests {
         (Heads { query: 2, kv: 2, dim: 8 }, &[0, 32, 97]),
     ];
 
-    /// Every shape with plain scores, with a window, with a cap, and with both.
-    fn cases() -> impl Iterator<Item = (Heads, &'static [usize], Scores)> {
+    /// Every shape with plain scores, with a window, with a cap, with both, and with sinks.
+    fn cases() -> impl Iterator<Item = (Heads, &'static [usize], Scores<'static>)> {
         SHAPES.into_iter().flat_map(|(heads, bounds)| {
             let plain = Scores::plain(heads.dim);
             let windows = [1, 5, 40].map(|n| Scores { window: Some(n), ..plain });
-            let capped = Scores { scale: 0.7, cap: Some(1.5), window: None };
-            let all = [plain, capped, Scores { window: Some(7), ..capped }];
+            let capped = Scores { scale: 0.7, cap: Some(1.5), ..plain };
+            let sunk = Scores { sinks: Some(&[0.5, -1.0, 3.0, 0.0]), window: Some(9), ..plain };
+            let all = [plain, capped, Scores { window: Some(7), ..capped }, sunk];
             all.into_iter().chain(windows).map(move |scores| (heads, bounds, scores))
         })
     }
 
-    fn forward(qkv: &[f32], heads: Heads, scores: Scores, bounds: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    fn forward(qkv: &[f32], heads: Heads, scores: Scores<'_>, bounds: &[usize]) -> (Vec<f32>, Vec<f32>) {
         let tokens = bounds[bounds.len() - 1];
         let (mut out, mut lse) = (vec![0.0; tokens * heads.query * heads.dim], vec![0.0; tokens * heads.query]);
         attention(qkv, heads, scores, bounds, &mut out, &mut lse);
@@ -394,8 +406,9 @@ mod tests {
         let column = |from: usize| -> Vec<f32> {
             qkv.chunks(heads.stride()).flat_map(|row| row[from..from + kv].to_vec()).collect()
         };
-        for window in [None, Some(4), Some(30)] {
-            let scores = Scores { window, ..Scores::plain(heads.dim) };
+        let sinks = [0.5, -1.0, 3.0, 0.0];
+        for (window, sinks) in [(None, None), (Some(4), Some(&sinks[..])), (Some(30), None)] {
+            let scores = Scores { window, sinks, ..Scores::plain(heads.dim) };
             let (out, _) = forward(&qkv, heads, scores, &[0, tokens]);
             let mut late = vec![0.0; (tokens - past) * q];
             attention_cached(&qkv[past * heads.stride()..], heads, scores, &column(q), &column(q + kv), &mut late);

@@ -4,12 +4,12 @@
 //! each backward to finite differences. Results have the same bits whatever the number of threads: work is split
 //! by the shapes alone, and every sum runs in a fixed order.
 
+mod activation;
 mod adamw;
 mod attention;
 mod cross_entropy;
 mod exp;
 mod frozen;
-mod gated;
 mod ggml;
 mod int8;
 mod lanes;
@@ -19,19 +19,22 @@ mod norm;
 #[cfg(test)]
 mod reference;
 mod rope;
+mod route;
 mod tanh;
 
+pub use activation::{Activation, Curve};
 pub use adamw::AdamW;
 pub use attention::{AttentionGrad, Heads, Scores, attention, attention_backward, attention_cached};
 pub use cross_entropy::{CrossEntropy, cap_logits, linear_cross_entropy};
 pub use exp::exp;
 pub use frozen::{Bytes, Format, Frozen, PANEL_BYTES};
-pub use gated::{Gate, gated, gated_backward};
 pub use int8::Int8;
+pub use lanes::dot;
 pub use matmul::{Mat, MatMut, Threads, add_rows, matmul};
 pub use nf4::Nf4;
 pub use norm::{Centre, HeadNorm, head_norm, head_norm_backward, norm, norm_backward, norm_with};
 pub use rope::{Pairs, Rope, Scaling, rope, rope_backward};
+pub use route::{Among, route, route_backward};
 pub use tanh::tanh;
 
 /// Rows that one task of an elementwise operation takes.

@@ -85,19 +85,23 @@ pub fn norm_backward(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], dy: 
     });
 }
 
-/// RMSNorm of neighbouring groups of columns, all with one gain: heads, or a whole width as the only group.
+/// The norm of neighbouring groups of columns: heads, or a whole width as the only group.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadNorm<'a> {
-    /// A group's width of numbers.
+    /// What a group is measured from.
+    pub centre: Centre,
+    /// `[width]` for every group, or `[groups, width]`.
     pub gain: &'a [f32],
     /// So many groups.
     pub groups: usize,
+    /// Of so many numbers.
+    pub width: usize,
 }
 
 impl<'a> HeadNorm<'a> {
-    /// A gain for each group of both, from the first column on.
-    fn gains(norms: [Self; 2]) -> impl Iterator<Item = &'a [f32]> {
-        norms.into_iter().flat_map(|n| std::iter::repeat_n(n.gain, n.groups))
+    /// Centre and gain of each group of both, from the first column on.
+    fn each(norms: [Self; 2]) -> impl Iterator<Item = (Centre, &'a [f32])> {
+        norms.into_iter().flat_map(|n| n.gain.chunks(n.width).cycle().take(n.groups).map(move |gain| (n.centre, gain)))
     }
 
     fn groups(norms: [Self; 2]) -> usize {
@@ -105,13 +109,13 @@ impl<'a> HeadNorm<'a> {
     }
 
     fn width(norms: [Self; 2]) -> usize {
-        norms.map(|n| n.groups * n.gain.len()).iter().sum()
+        norms.map(|n| n.groups * n.width).iter().sum()
     }
 }
 
 /// Normalises the first columns of every row (of `stride` elements) in place: the groups of both norms side by side.
 ///
-/// `raw` [T, their width] keeps what stood there, `rstd` [T, groups] each group's 1 / rms.
+/// `raw` [T, their width] keeps what stood there, `rstd` [T, groups] each group's.
 pub fn head_norm(
     rows: &mut [f32],
     stride: usize,
@@ -125,10 +129,10 @@ pub fn head_norm(
     rows.par_chunks_mut(stride).zip(kept).for_each(|(row, (raw, rstd))| {
         raw.copy_from_slice(&row[..width]);
         let mut at = 0;
-        for (gain, r) in HeadNorm::gains(norms).zip(rstd) {
+        for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
             let group = at..at + gain.len();
-            *r = Centre::Zero.rstd(&raw[group.clone()], eps);
-            Centre::Zero.row(&raw[group.clone()], gain, *r, &mut row[group]);
+            *r = centre.rstd(&raw[group.clone()], eps);
+            centre.row(&raw[group.clone()], gain, *r, &mut row[group]);
             at += gain.len();
         }
     });
@@ -140,11 +144,12 @@ pub fn head_norm_backward(d: &mut [f32], stride: usize, norms: [HeadNorm<'_>; 2]
     let kept = raw.par_chunks(width).zip(rstd.par_chunks(groups));
     d.par_chunks_mut(stride).zip(kept).for_each(|(d, (raw, rstd))| {
         let mut at = 0;
-        for (gain, r) in HeadNorm::gains(norms).zip(rstd) {
+        for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
             let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
             d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-            let pull = dot(d, x) / gain.len() as f32 * r * r;
-            d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - x * pull));
+            let (c, mean) = (centre.of(x), centre.of(d));
+            let pull = sum2(d, x, |d, x| d * (x - c)) / gain.len() as f32 * r * r;
+            d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - mean - (x - c) * pull));
             at += gain.len();
         }
     });
@@ -199,25 +204,30 @@ mod tests {
     #[test]
     fn heads_equal_the_truth_and_finite_differences() {
         for (width, first, second) in [(5, 3, 2), (12, 1, 1)] {
-            let (rows, columns) = (4, width * (first + second));
-            let stride = columns + 3;
-            let (q, k) = (numbers(width, 1), numbers(width, 2));
-            let norms = [HeadNorm { gain: &q, groups: first }, HeadNorm { gain: &k, groups: second }];
-            let truth = |x: &[f64]| -> Vec<f64> {
-                let row = |row: &[f64]| {
-                    let (left, rest) = row.split_at(first * width);
-                    let (right, tail) = rest.split_at(second * width);
-                    [reference::rms_norm(left, &q, 1e-5), reference::rms_norm(right, &k, 1e-5), tail.to_vec()].concat()
-                };
-                x.chunks(stride).flat_map(row).collect()
-            };
-            let (x, seed) = (numbers(rows * stride, 3), numbers(rows * stride, 4));
-            let (mut raw, mut rstd) = (vec![0.0; rows * columns], vec![0.0; rows * (first + second)]);
-            let (mut y, mut d) = (x.clone(), seed.clone());
-            head_norm(&mut y, stride, norms, 1e-5, &mut raw, &mut rstd);
-            close_all(&y, &truth(&wide(&x)), 1e-5);
-            head_norm_backward(&mut d, stride, norms, &raw, &rstd);
-            check_gradient(&x, &d, 5e-5, |x| weigh(&truth(x), &seed));
+            heads_equal_the_truth(Centre::Zero, width, [first, second], [1, 1]);
+            heads_equal_the_truth(Centre::Mean, width, [first, second], [first, second]);
         }
+    }
+
+    /// `gains`: 1 for all groups of a kind, or as many as there are.
+    fn heads_equal_the_truth(centre: Centre, width: usize, groups: [usize; 2], gains: [usize; 2]) {
+        let (rows, columns) = (4, width * (groups[0] + groups[1]));
+        let stride = columns + 3;
+        let (q, k) = (numbers(width * gains[0], 1), numbers(width * gains[1], 2));
+        let norm = |gain, groups| HeadNorm { centre, gain, groups, width };
+        let norms = [norm(&q, groups[0]), norm(&k, groups[1])];
+        let of_row = |row: &[f64]| -> Vec<f64> {
+            let gains = HeadNorm::each(norms).map(|(_, gain)| gain);
+            let groups = row.chunks(width).zip(gains).flat_map(|(x, gain)| truth(centre, x, gain));
+            groups.chain(row[columns..].iter().copied()).collect()
+        };
+        let truth = |x: &[f64]| x.chunks(stride).flat_map(of_row).collect::<Vec<_>>();
+        let (x, seed) = (numbers(rows * stride, 3), numbers(rows * stride, 4));
+        let (mut raw, mut rstd) = (vec![0.0; rows * columns], vec![0.0; rows * (groups[0] + groups[1])]);
+        let (mut y, mut d) = (x.clone(), seed.clone());
+        head_norm(&mut y, stride, norms, 1e-5, &mut raw, &mut rstd);
+        close_all(&y, &truth(&wide(&x)), 1e-5);
+        head_norm_backward(&mut d, stride, norms, &raw, &rstd);
+        check_gradient(&x, &d, 5e-5, |x| weigh(&truth(x), &seed));
     }
 }

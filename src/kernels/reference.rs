@@ -1,6 +1,6 @@
 //! The plain truth of every operation: f64, one loop a sum, nothing clever; and how tests compare with it.
 
-use super::{AdamW, Gate, Heads, Pairs, Scores};
+use super::{Activation, AdamW, Among, Curve, Heads, Pairs, Scores};
 
 /// `n` numbers in [-1, 1), the same for a seed (splitmix64).
 pub fn numbers(n: usize, seed: u64) -> Vec<f32> {
@@ -76,13 +76,45 @@ pub fn rms_norm(x: &[f64], gain: &[f32], eps: f64) -> Vec<f64> {
     x.chunks(gain.len()).flat_map(row).collect()
 }
 
-pub fn gated(gate: Gate, gu: &[f64], width: usize) -> Vec<f64> {
-    let act = |x: f64| match gate {
-        Gate::Silu => x / (1.0 + (-x).exp()),
-        Gate::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+/// The complementary error function for z ≥ 0: its series near 0, its continued fraction far out.
+fn erfc(z: f64) -> f64 {
+    if z < 2.5 {
+        let (mut term, mut sum) = (z, z);
+        for n in 1..80 {
+            term *= -z * z / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        return 1.0 - 2.0 / std::f64::consts::PI.sqrt() * sum;
+    }
+    let fraction = (1..200).rev().fold(0.0, |f, k| f64::from(k) / 2.0 / (z + f));
+    (-z * z).exp() / std::f64::consts::PI.sqrt() / (z + fraction)
+}
+
+pub fn curve(curve: Curve, x: f64) -> f64 {
+    match curve {
+        Curve::Silu => x / (1.0 + (-x).exp()),
+        Curve::Gelu => {
+            let tail = erfc(x.abs() / 2f64.sqrt()) / 2.0;
+            x * if x < 0.0 { tail } else { 1.0 - tail }
+        }
+        Curve::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+    }
+}
+
+pub fn activation(activation: Activation, x: &[f64], width: usize) -> Vec<f64> {
+    let row = |row: &[f64]| -> Vec<f64> {
+        let both = |f: &dyn Fn(f64, f64) -> f64| (0..width).map(|i| f(row[i], row[width + i])).collect();
+        match activation {
+            Activation::Gated(c) => both(&|g, u| curve(c, g) * u),
+            Activation::Plain(c) => row.iter().map(|u| curve(c, *u)).collect(),
+            Activation::Clamped { limit, slope } => both(&|g, u| {
+                let (limit, slope) = (f64::from(limit), f64::from(slope));
+                let g = g.min(limit);
+                (1.0 + u.clamp(-limit, limit)) * g / (1.0 + (-slope * g).exp())
+            }),
+        }
     };
-    let row = |row: &[f64]| (0..width).map(|i| act(row[i]) * row[width + i]).collect::<Vec<_>>();
-    gu.chunks(2 * width).flat_map(row).collect()
+    x.chunks(activation.columns(width)).flat_map(row).collect()
 }
 
 /// The first `rotated` dimensions of each head turn; `pairs` says which go together.
@@ -103,7 +135,7 @@ pub fn rope(x: &[f64], stride: usize, heads: usize, pairs: Pairs, positions: &[u
     y
 }
 
-pub fn attention(qkv: &[f64], heads: Heads, scores: Scores, bounds: &[usize]) -> Vec<f64> {
+pub fn attention(qkv: &[f64], heads: Heads, scores: Scores<'_>, bounds: &[usize]) -> Vec<f64> {
     let (dim, stride) = (heads.dim, heads.stride());
     let tokens = bounds[bounds.len() - 1];
     let mut out = vec![0.0; tokens * heads.query * dim];
@@ -118,7 +150,8 @@ pub fn attention(qkv: &[f64], heads: Heads, scores: Scores, bounds: &[usize]) ->
                     scores.cap.map_or(z, |cap| f64::from(cap) * (z / f64::from(cap)).tanh()).exp()
                 };
                 let first = scores.window.map_or(document[0], |n| document[0].max((t + 1).saturating_sub(n)));
-                let sum: f64 = (first..=t).map(score).sum();
+                let sink = scores.sinks.map_or(0.0, |sinks| f64::from(sinks[head]).exp());
+                let sum: f64 = sink + (first..=t).map(score).sum::<f64>();
                 for s in first..=t {
                     let p = score(s) / sum;
                     for (i, v) in at(s, heads.query + heads.kv + kv).iter().enumerate() {
@@ -129,6 +162,19 @@ pub fn attention(qkv: &[f64], heads: Heads, scores: Scores, bounds: &[usize]) ->
         }
     }
     out
+}
+
+pub fn route(logits: &[f64], experts: usize, picks: usize, among: Among) -> (Vec<usize>, Vec<f64>) {
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
+    for row in logits.chunks(experts) {
+        let mut order: Vec<usize> = (0..experts).collect();
+        order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+        let counted = if among == Among::All { experts } else { picks };
+        let sum: f64 = order[..counted].iter().map(|e| row[*e].exp()).sum();
+        weights.extend(order[..picks].iter().map(|e| row[*e].exp() / sum));
+        ids.extend(&order[..picks]);
+    }
+    (ids, weights)
 }
 
 pub fn cross_entropy(x: &[f64], head: &[f32], vocab: usize, cap: Option<f32>, targets: &[u32]) -> f64 {

@@ -140,7 +140,7 @@ impl<'a> Cache<'a> {
         let (shape, total) = (&self.model.shape, self.past + tokens.len());
         let positions: Vec<usize> = (self.past..total).collect();
         self.ropes.iter_mut().for_each(|rope| rope.reach(total));
-        self.model.embed(tokens, &mut self.x);
+        self.model.embed(tokens, &positions, &mut self.x);
         self.y.resize(self.x.len(), 0.0);
         for (n, stored) in self.stored.iter_mut().enumerate() {
             let adapter = self.lora.map(|lora| (lora, &self.places[..]));
@@ -148,7 +148,7 @@ impl<'a> Cache<'a> {
             block.project(&self.x, &mut self.kept, &mut self.shared);
             attend(&block, &mut self.kept, stored);
             block.gate(&self.x, &mut self.kept, &mut self.shared);
-            block.finish(&mut self.kept, &mut self.shared, &mut self.y);
+            block.finish(&self.x, &mut self.kept, &mut self.shared, &mut self.y);
             std::mem::swap(&mut self.x, &mut self.y);
         }
         self.past = total;

@@ -24,19 +24,37 @@ pub(super) struct Linear {
 pub(super) struct Part {
     /// As the checkpoint names it, without `.weight`.
     pub name: String,
-    /// Its outputs.
-    pub columns: Range<usize>,
+    /// Its outputs, piece by piece in the checkpoint's order: in one piece, but where heads lie by turns.
+    pub pieces: Vec<Range<usize>>,
+}
+
+impl Part {
+    /// out
+    pub fn outputs(&self) -> usize {
+        self.pieces.iter().map(Range::len).sum()
+    }
 }
 
 /// One adapted projection, seen from its linear layer.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// Its outputs among those of the linear layer.
-    pub columns: Range<usize>,
     /// A in the flat values.
     pub a: Range<usize>,
-    /// B in the flat values.
-    pub b: Range<usize>,
+    /// B, piece by piece: outputs among those of the linear layer, and where their rows lie in the flat values.
+    pub b: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Place {
+    /// Of a projection whose matrices lie there.
+    pub fn new(part: &Part, a: Range<usize>, b: Range<usize>, rank: usize) -> Self {
+        let mut at = b.start;
+        let piece = |columns: &Range<usize>| {
+            let rows = at..at + columns.len() * rank;
+            at = rows.end;
+            (columns.clone(), rows)
+        };
+        Self { a, b: part.pieces.iter().map(piece).collect() }
+    }
 }
 
 /// The places of a block's four linear layers.
@@ -69,8 +87,8 @@ impl<'a> Adapted<'a> {
         Mat::new(&self.values[place.a.clone()], self.rank, inputs)
     }
 
-    fn b(&self, place: &Place) -> Mat<'a> {
-        Mat::new(&self.values[place.b.clone()], place.columns.len(), self.rank)
+    fn b(&self, outputs: usize, rows: &Range<usize>) -> Mat<'a> {
+        Mat::new(&self.values[rows.clone()], outputs, self.rank)
     }
 }
 
@@ -84,9 +102,12 @@ impl Linear {
         }
         self.thin(x, tokens, lora, thin);
         for (n, place) in lora.places.iter().enumerate() {
-            let out = MatMut::strided(&mut y[place.columns.start..], tokens, place.columns.len(), self.outputs);
             let thin = Mat::strided(&thin[n * lora.rank..], tokens, lora.rank, lora.thin());
-            matmul(out, true, lora.scale * self.multiplier, thin, lora.b(place).t(), Threads::All);
+            for (columns, rows) in &place.b {
+                let out = MatMut::strided(&mut y[columns.start..], tokens, columns.len(), self.outputs);
+                let b = lora.b(columns.len(), rows);
+                matmul(out, true, lora.scale * self.multiplier, thin, b.t(), Threads::All);
+            }
         }
     }
 
@@ -120,12 +141,15 @@ impl Linear {
         }
         spare.resize(tokens * rank, 0.0);
         for (n, place) in lora.places.iter().enumerate() {
-            let outputs = place.columns.len();
-            let dy = Mat::strided(&dy[place.columns.start..], tokens, outputs, self.outputs);
             let thin = Mat::strided(&thin[n * rank..], tokens, rank, lora.thin());
-            let db = MatMut::new(&mut grad[place.b.clone()], outputs, rank);
-            matmul(db, true, scale, dy.t(), thin, Threads::All);
-            matmul(MatMut::new(spare, tokens, rank), false, scale, dy, lora.b(place), Threads::All);
+            for (piece, (columns, rows)) in place.b.iter().enumerate() {
+                let outputs = columns.len();
+                let dy = Mat::strided(&dy[columns.start..], tokens, outputs, self.outputs);
+                let db = MatMut::new(&mut grad[rows.clone()], outputs, rank);
+                matmul(db, true, scale, dy.t(), thin, Threads::All);
+                let dthin = MatMut::new(spare, tokens, rank);
+                matmul(dthin, piece > 0, scale, dy, lora.b(outputs, rows), Threads::All);
+            }
             let dthin = Mat::new(spare, tokens, rank);
             let da = MatMut::new(&mut grad[place.a.clone()], rank, self.inputs);
             matmul(da, true, 1.0, dthin.t(), Mat::new(x, tokens, self.inputs), Threads::All);

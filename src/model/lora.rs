@@ -3,6 +3,7 @@
 use super::linear::{LayerPlaces, Place};
 use super::weights::Layer;
 use super::{Lora, LoraModule, Model};
+use crate::base::family::Matrices;
 use crate::error::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,8 +15,8 @@ impl Model {
     /// `BadInput` for a target that the network does not have, with the nearest.
     pub fn lora(&self, rank: usize, alpha: f32, targets: &[String]) -> Result<Lora> {
         let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-        let parts =
-            || self.weights.layers.iter().flat_map(Layer::linears).flat_map(|l| l.parts.iter().map(move |p| (l, p)));
+        let linears = || self.weights.layers.iter().flat_map(Layer::linears).flatten();
+        let parts = || linears().flat_map(|l| l.parts.iter().map(move |p| (l, p)));
         if let Some(target) = targets.iter().find(|t| !parts().any(|(_, p)| last(&p.name) == **t)) {
             let known: Vec<String> = parts().map(|(_, p)| last(&p.name)).collect();
             let error = Error::new(Code::BadInput, format!("the base has no projection of this name: {target}"));
@@ -26,13 +27,13 @@ impl Model {
         }
         let (mut modules, mut end) = (Vec::new(), 0);
         for (linear, part) in parts().filter(|(_, p)| targets.contains(&last(&p.name))) {
-            let (inputs, outputs) = (linear.inputs, part.columns.len());
+            let (inputs, outputs) = (linear.inputs, part.outputs());
             let a = end..end + rank * inputs;
             let b = a.end..a.end + outputs * rank;
             end = b.end;
             modules.push(LoraModule { name: part.name.clone(), inputs, outputs, a, b });
         }
-        Ok(Lora { rank, alpha, modules, values: vec![0.0; end] })
+        Ok(Lora { rank, alpha, in_out: self.shape.matrices == Matrices::InOut, modules, values: vec![0.0; end] })
     }
 
     /// Whether every module of an adapter is one of this network, of its shape.
@@ -41,8 +42,8 @@ impl Model {
     /// `BadInput` with the module; the other methods panic on such an adapter.
     pub fn accepts_lora(&self, lora: &Lora) -> Result<()> {
         let mut known = BTreeMap::new();
-        for linear in self.weights.layers.iter().flat_map(Layer::linears) {
-            known.extend(linear.parts.iter().map(|p| (p.name.as_str(), (linear.inputs, p.columns.len()))));
+        for linear in self.weights.layers.iter().flat_map(Layer::linears).flatten() {
+            known.extend(linear.parts.iter().map(|p| (p.name.as_str(), (linear.inputs, p.outputs()))));
         }
         for module in &lora.modules {
             let shape = (module.inputs, module.outputs);
@@ -73,9 +74,9 @@ impl Model {
                 layer.linears().map(|linear| {
                     let place = |part: &super::linear::Part| {
                         let module = by_name.get(part.name.as_str())?;
-                        Some(Place { columns: part.columns.clone(), a: module.a.clone(), b: module.b.clone() })
+                        Some(Place::new(part, module.a.clone(), module.b.clone(), lora.rank))
                     };
-                    linear.parts.iter().filter_map(place).collect()
+                    linear.iter().flat_map(|linear| &linear.parts).filter_map(place).collect()
                 })
             })
             .collect();

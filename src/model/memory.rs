@@ -1,7 +1,9 @@
 //! What a training step will hold, before it starts: a closed formula of the sizes, for the planner.
 
+use super::experts::ExpertBuffers;
 use super::shape::Norms;
 use super::{Keep, Shape};
+use crate::base::family::Residual;
 use crate::kernels::{AttentionGrad, CrossEntropy, PANEL_BYTES};
 
 /// Bytes that a training holds at its peak, by what they are for.
@@ -38,10 +40,12 @@ impl Shape {
             Keep::All => self.layers,
             Keep::Inputs => 1,
         };
+        // no norm stands before the first block
+        let lacking = if self.residual == Residual::OfNorm && keep == Keep::All { tokens * F32 } else { 0 };
         Memory {
             weights: weights + PANEL_BYTES,
             adapter: 4 * values * F32,
-            kept: blocks * per_block + inputs,
+            kept: blocks * per_block + inputs - lacking,
             shared: self.shared_per_token(rank) * tokens * F32
                 + AttentionGrad::bytes(tokens, self.heads)
                 + CrossEntropy::bytes(tokens, self.vocab),
@@ -54,12 +58,13 @@ impl Shape {
     }
 
     /// An rstd for each norm, qkv, out, lse, h, gu and x · Aᵀ of each projection; what comes before a norm of queries
-    /// and keys, or of what a half gives.
+    /// and keys, or of what a half gives. Experts keep nothing of their own.
     fn kept_per_token(&self, rank: usize) -> usize {
         let out = self.heads.query * self.heads.dim;
         let heads: usize = self.head_norm_groups().iter().flatten().map(|(n, width)| n * (width + 1)).sum();
         let after = usize::from(self.norms.after_attention) + usize::from(self.norms.after_ffn);
-        let plain = self.heads.stride() + out + self.heads.query + self.hidden + 2 * self.ffn;
+        let gate_up = if self.routing.is_some() { 0 } else { self.activation.columns(self.ffn) };
+        let plain = self.heads.stride() + out + self.heads.query + self.hidden + gate_up;
         plain + self.norm_count() + after * self.hidden + heads + self.projections * rank
     }
 
@@ -68,7 +73,11 @@ impl Shape {
     fn shared_per_token(&self, rank: usize) -> usize {
         let out = self.heads.query * self.heads.dim;
         let after = usize::from(self.norms.after_attention || self.norms.after_ffn);
-        let wide = 3 + after + usize::from(self.parallel) + 4;
-        wide * self.hidden + 4 * self.ffn + out + self.heads.stride() + rank + 4
+        let wide = 3 + after + usize::from(self.residual == Residual::Parallel) + 4;
+        let feed_forward = match self.routing {
+            None => 2 * self.ffn + self.activation.columns(self.ffn),
+            Some(routing) => ExpertBuffers::per_row(routing, self.hidden, self.ffn) + self.hidden,
+        };
+        wide * self.hidden + feed_forward + out + self.heads.stride() + rank + 4
     }
 }

@@ -7,18 +7,20 @@
 //! forward that keeps a named set of activations and a backward that uses them (`block`).
 
 mod block;
+mod experts;
 pub mod generate;
 mod linear;
 mod lora;
 mod memory;
 mod positions;
+mod reader;
 mod shape;
 mod step;
 mod weights;
 
 pub use memory::Memory;
 pub use positions::{Kind, Turn};
-pub use shape::{HasBias, Multipliers, Norms, Shape};
+pub use shape::{HasBias, Multipliers, Norms, Routing, Shape};
 pub use step::{Keep, Workspace};
 
 use crate::base::Base;
@@ -46,6 +48,8 @@ pub struct Lora {
     pub rank: usize,
     /// The update's scale times R.
     pub alpha: f32,
+    /// The base keeps its matrices `[in, out]`; these are the same all the same.
+    pub in_out: bool,
     /// Where each module's matrices lie, in the order of the network.
     pub modules: Vec<LoraModule>,
     /// All matrices.
@@ -123,7 +127,10 @@ impl Model {
                 Code::UnsupportedBase,
                 format!("a text of {tokens} tokens; the engine reads this base up to {longest}"),
             )
-            .with_hint("the base turns longer texts by other frequencies, which the engine does not have")),
+            .with_hint(match self.shape.learned_positions {
+                true => "the base has embeddings for so many positions, and no more",
+                false => "the base turns longer texts by other frequencies, which the engine does not have",
+            })),
             _ => Ok(()),
         }
     }

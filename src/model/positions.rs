@@ -1,6 +1,7 @@
 //! What a config says about positions: how queries and keys turn, and what each layer sees.
 
 use crate::base::Config;
+use crate::base::family::{Rotary, Switches, Turning};
 use crate::error::Result;
 use crate::kernels::{Pairs, Scaling};
 use serde_json::{Map, Value};
@@ -51,12 +52,13 @@ pub(super) fn turns(config: &Config, pairs: Pairs) -> Result<Vec<Turn>> {
 }
 
 /// What each layer sees and how it turns.
-pub(super) fn kinds(config: &Config, layers: usize) -> Result<Vec<Kind>> {
+pub(super) fn kinds(config: &Config, layers: usize, switches: &Switches) -> Result<Vec<Kind>> {
     let own = config.rope_of_windows().is_some();
     let still = still(config, layers)?;
     let kind = |(window, still): (Option<usize>, bool)| {
         let turn = if own && window.is_some() { 1 } else { 0 };
-        Kind { window, turn: (!still).then_some(turn) }
+        let still = still || (switches.turning == Turning::Windows && window.is_none());
+        Kind { window, turn: (!still && switches.rotary != Rotary::None).then_some(turn) }
     };
     Ok(windows(config, layers)?.into_iter().zip(still).map(kind).collect())
 }

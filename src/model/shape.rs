@@ -2,9 +2,9 @@
 
 use super::positions::{self, Kind, Turn};
 use crate::base::Config;
-use crate::base::family::{Bias, Embedding, Family, FeedForward, Norm, QueryKeyNorm, Residual, Rotary};
+use crate::base::family::{self, Bias, Embedding, Family, FeedForward, Matrices, Norm, QueryKeyNorm, Residual};
 use crate::error::{Error, Result};
-use crate::kernels::{Centre, Gate, Heads, Pairs, Rope, Scores};
+use crate::kernels::{Activation, Among, Centre, Curve, Heads, Pairs, Rope, Scores};
 use serde_json::Value;
 
 /// Sizes and constants of a network.
@@ -22,18 +22,24 @@ pub struct Shape {
     pub vocab: usize,
     /// Positions that the base was trained on.
     pub positions: usize,
+    /// They have embeddings of their own.
+    pub learned_positions: bool,
     /// No document may be longer; `None` where nothing but memory says so.
     pub longest: Option<usize>,
+    /// How the checkpoint's matrices lie.
+    pub matrices: Matrices,
     /// How norms measure a row.
     pub centre: Centre,
     /// Added to the mean square in each norm.
     pub eps: f32,
     /// The normalisation of queries and keys.
     pub heads_norm: QueryKeyNorm,
-    /// What the feed-forward's gate goes through.
-    pub gate: Gate,
-    /// Attention and feed-forward start from the same row.
-    pub parallel: bool,
+    /// What stands between the feed-forward's matrices.
+    pub activation: Activation,
+    /// How rows go to experts; `None` where there are none.
+    pub routing: Option<Routing>,
+    /// What attention and feed-forward start from, and add to.
+    pub residual: Residual,
     /// How the norms stand around attention and feed-forward.
     pub norms: Norms,
     /// Projections that may be adapted, in a block.
@@ -43,7 +49,7 @@ pub struct Shape {
     /// The ways in which they turn.
     pub turns: Vec<Turn>,
     /// Scores but for the window.
-    pub scores: Scores,
+    pub scores: Scores<'static>,
     /// What each layer sees, and how it turns.
     pub kinds: Vec<Kind>,
     /// Constant factors.
@@ -54,6 +60,17 @@ pub struct Shape {
     pub tied: bool,
     /// Which projections have biases.
     pub biases: HasBias,
+}
+
+/// How rows go to experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// E
+    pub experts: usize,
+    /// Experts that a row goes to.
+    pub picks: usize,
+    /// What their weights are shares of.
+    pub among: Among,
 }
 
 /// A block's norms of `[C]`: before each half, and of what each gives.
@@ -85,10 +102,13 @@ pub struct HasBias {
     pub o: bool,
     pub gate_up: bool,
     pub down: bool,
+    pub norms: bool,
 }
 
 /// No network has more blocks than this.
 const MAX_LAYERS: usize = 1 << 12;
+/// No block has more experts than this.
+const MAX_EXPERTS: usize = 1 << 14;
 /// No width of a block is larger than this; products of sizes then fit 64 bits.
 const MAX_WIDTH: usize = 1 << 20;
 /// No vocabulary is larger than this.
@@ -97,35 +117,42 @@ const MAX_VOCAB: usize = 1 << 24;
 impl Shape {
     /// Reads and checks a config of one family.
     pub fn of(config: &Config, family: &Family) -> Result<Self> {
-        let config = &config.with_defaults(&family.defaults);
+        let config = &config.with(&family.keys, &family.defaults);
         refuse_unknown_features(config, family)?;
         let hidden = up_to(config, "hidden_size", MAX_WIDTH)?;
         let layers = up_to(config, "num_hidden_layers", MAX_LAYERS)?;
         let heads = heads(config, hidden)?;
-        let pairs = positions::pairs(config, heads.dim, family.switches.rotary == Rotary::Neighbours)?;
         let (centre, eps) = match family.switches.norm {
             Norm::Rms => (Centre::Zero, "rms_norm_eps"),
             Norm::Layer => (Centre::Mean, "layer_norm_eps"),
         };
+        let routing = routing(config, family)?;
+        let positions = config.count("max_position_embeddings")?.unwrap_or(2048);
+        let learned_positions = family.weights.positions.is_some();
+        let rotary = Rotary::of(config, family, heads.dim)?;
+        let residual = residual(config, family)?;
         Ok(Self {
             layers,
             hidden,
             heads,
-            ffn: up_to(config, "intermediate_size", MAX_WIDTH)?,
+            ffn: feed_forward_width(config, family, hidden, routing)?,
             vocab: up_to(config, "vocab_size", MAX_VOCAB)?,
-            positions: config.count("max_position_embeddings")?.unwrap_or(2048),
-            longest: positions::longest(config)?,
+            positions,
+            learned_positions,
+            longest: if learned_positions { Some(positions) } else { positions::longest(config)? },
+            matrices: family.switches.matrices,
             centre,
             eps: config.number(eps)?.unwrap_or(1e-6) as f32,
-            heads_norm: family.switches.query_key_norm,
-            gate: gate(config, family.switches.feed_forward)?,
-            parallel: family.switches.residual == Residual::Parallel,
-            norms: Norms::of(family),
+            heads_norm: heads_norm(config, family)?,
+            activation: activation(config, family)?,
+            routing,
+            residual,
+            norms: Norms::of(family, residual),
             projections: family.projections.all().count(),
-            turns: positions::turns(config, pairs)?,
-            pairs,
+            turns: rotary.turns,
+            pairs: rotary.pairs,
             scores: scores(config, heads.dim)?,
-            kinds: positions::kinds(config, layers)?,
+            kinds: positions::kinds(config, layers, &family.switches)?,
             multipliers: multipliers(config, family, hidden)?,
             logit_cap: positive(config, "final_logit_softcapping")?,
             tied: config.switch("tie_word_embeddings")?,
@@ -139,8 +166,8 @@ impl Shape {
     }
 
     /// The scores of one layer.
-    pub(super) fn scores(&self, layer: usize) -> Scores {
-        Scores { window: self.kinds[layer].window, ..self.scores }
+    pub(super) fn scores<'a>(&self, layer: usize, sinks: Option<&'a [f32]>) -> Scores<'a> {
+        Scores { window: self.kinds[layer].window, sinks, ..self.scores }
     }
 
     /// Groups and their width that are normalised among queries, and among keys.
@@ -148,19 +175,20 @@ impl Shape {
         let Heads { query, kv, dim } = self.heads;
         match self.heads_norm {
             QueryKeyNorm::None => None,
-            QueryKeyNorm::Heads => Some([(query, dim), (kv, dim)]),
+            QueryKeyNorm::Heads | QueryKeyNorm::LayerHeads => Some([(query, dim), (kv, dim)]),
             QueryKeyNorm::Width => Some([(1, query * dim), (1, kv * dim)]),
         }
     }
 }
 
 impl Norms {
-    fn of(family: &Family) -> Self {
-        let (names, parallel) = (&family.weights, family.switches.residual == Residual::Parallel);
+    fn of(family: &Family, residual: Residual) -> Self {
+        let names = &family.weights;
+        let shared = residual == Residual::Parallel && names.attention_norm.is_some();
         Self {
             before_attention: names.attention_norm.is_some(),
             after_attention: names.after_attention_norm.is_some(),
-            before_ffn: if parallel { names.attention_norm.is_some() } else { names.feed_forward_norm.is_some() },
+            before_ffn: shared || names.feed_forward_norm.is_some(),
             after_ffn: names.after_feed_forward_norm.is_some(),
         }
     }
@@ -178,6 +206,7 @@ impl HasBias {
             o: has(&biases.o)?,
             gate_up: has(&biases.gate_up)?,
             down: has(&biases.down)?,
+            norms: has(&biases.norms)?,
         })
     }
 }
@@ -206,27 +235,86 @@ fn heads(config: &Config, hidden: usize) -> Result<Heads> {
     Ok(Heads { query, kv, dim })
 }
 
-/// Of the activation that the family has; another one in the config is refused.
-fn gate(config: &Config, switch: FeedForward) -> Result<Gate> {
-    let (gate, word) = match switch {
-        FeedForward::GatedSilu => (Gate::Silu, "silu"),
-        FeedForward::GatedGeluTanh => (Gate::GeluTanh, "gelu_pytorch_tanh"),
+/// What `hidden_act` says; a word that the engine lacks is refused.
+fn activation(config: &Config, family: &Family) -> Result<Activation> {
+    const KEY: &str = "hidden_act";
+    let said = config.value().get(KEY).and_then(Value::as_str).unwrap_or("silu");
+    let curve = match family.activations.get(said).map_or(said, String::as_str) {
+        "silu" | "swish" => Curve::Silu,
+        "gelu" => Curve::Gelu,
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Curve::GeluTanh,
+        _ => return Err(config.unsupported(KEY, said)),
     };
-    let given = |key: &str| config.value().get(key).and_then(Value::as_str);
-    let (key, said) = match given("hidden_activation") {
-        Some(said) => ("hidden_activation", said),
-        None => ("hidden_act", given("hidden_act").unwrap_or(word)),
-    };
-    // Gemma's first configs say "gelu" and mean the approximation
-    let meant = said == word || (key, said, gate) == ("hidden_act", "gelu", Gate::GeluTanh);
-    if meant { Ok(gate) } else { Err(config.unsupported(key, said)) }
+    Ok(match family.switches.feed_forward {
+        FeedForward::Gated | FeedForward::Experts => Activation::Gated(curve),
+        FeedForward::Plain => Activation::Plain(curve),
+        FeedForward::ClampedExperts => Activation::Clamped {
+            limit: positive(config, "swiglu_limit")?.unwrap_or(7.0),
+            slope: positive(config, "swiglu_alpha")?.unwrap_or(1.702),
+        },
+    })
 }
 
-fn scores(config: &Config, dim: usize) -> Result<Scores> {
+fn routing(config: &Config, family: &Family) -> Result<Option<Routing>> {
+    if family.experts.is_none() {
+        return Ok(None);
+    }
+    let experts = up_to(config, "num_experts", MAX_EXPERTS)?;
+    let picks = config.need_count("num_experts_per_tok")?;
+    if picks > experts {
+        return Err(config.wrong("num_experts_per_tok", &format!("more than there are: {picks} of {experts}")));
+    }
+    let among = if config.switch("norm_topk_prob")? { Among::Picked } else { Among::All };
+    Ok(Some(Routing { experts, picks, among }))
+}
+
+/// F, of each expert where there are experts.
+fn feed_forward_width(config: &Config, family: &Family, hidden: usize, routing: Option<Routing>) -> Result<usize> {
+    let key = "intermediate_size";
+    match (config.count("moe_intermediate_size")?.filter(|_| routing.is_some()), config.count(key)?) {
+        (Some(_), _) => up_to(config, "moe_intermediate_size", MAX_WIDTH),
+        (None, None) if family.switches.feed_forward == FeedForward::Plain => Ok(4 * hidden),
+        _ => up_to(config, key, MAX_WIDTH),
+    }
+}
+
+fn residual(config: &Config, family: &Family) -> Result<Residual> {
+    const KEY: &str = "use_parallel_residual";
+    let sequential = config.value().get(KEY).is_some_and(|v| !v.is_null()) && !config.switch(KEY)?;
+    Ok(if sequential { Residual::Sequential } else { family.switches.residual })
+}
+
+fn heads_norm(config: &Config, family: &Family) -> Result<QueryKeyNorm> {
+    match family.switches.query_key_norm {
+        QueryKeyNorm::LayerHeads if !config.switch("use_qk_norm")? => Ok(QueryKeyNorm::None),
+        word => Ok(word),
+    }
+}
+
+/// How queries and keys turn; of no turns where the family has none.
+struct Rotary {
+    pairs: Pairs,
+    turns: Vec<Turn>,
+}
+
+impl Rotary {
+    fn of(config: &Config, family: &Family, dim: usize) -> Result<Self> {
+        let neighbours = match family.switches.rotary {
+            family::Rotary::None => {
+                return Ok(Self { pairs: Pairs { dim, rotated: 0, neighbours: false }, turns: Vec::new() });
+            }
+            word => word == family::Rotary::Neighbours,
+        };
+        let pairs = positions::pairs(config, dim, neighbours)?;
+        Ok(Self { turns: positions::turns(config, pairs)?, pairs })
+    }
+}
+
+fn scores(config: &Config, dim: usize) -> Result<Scores<'static>> {
     let plain = Scores::plain(dim);
     let of_scalar = positive(config, "query_pre_attn_scalar")?.map(|scalar| 1.0 / scalar.sqrt());
     let scale = positive(config, "attention_multiplier")?.or(of_scalar).unwrap_or(plain.scale);
-    Ok(Scores { scale, cap: positive(config, "attn_logit_softcapping")?, window: None })
+    Ok(Scores { scale, cap: positive(config, "attn_logit_softcapping")?, ..plain })
 }
 
 fn multipliers(config: &Config, family: &Family, hidden: usize) -> Result<Multipliers> {
@@ -251,24 +339,29 @@ fn positive(config: &Config, key: &str) -> Result<Option<f32>> {
 }
 
 /// Keys that change the numbers; a family either reads one, or refuses all but what changes nothing.
-const FEATURES: [&str; 18] = [
+const FEATURES: [&str; 23] = [
     "attention_multiplier",
     "attn_logit_softcapping",
+    "clip_qkv",
     "embedding_multiplier",
     "final_logit_softcapping",
     "layer_types",
     "logit_scale",
     "logits_scaling",
+    "n_shared_experts",
     "no_rope_layers",
     "num_experts",
     "num_local_experts",
     "partial_rotary_factor",
+    "pre_seq_len",
     "quantization_config",
     "query_pre_attn_scalar",
     "residual_multiplier",
+    "rope_ratio",
     "rope_local_base_freq",
     "sliding_window",
     "use_bidirectional_attention",
+    "use_parallel_residual",
     "use_qk_norm",
 ];
 
@@ -278,6 +371,11 @@ fn refuse_unknown_features(config: &Config, family: &Family) -> Result<()> {
     for key in FEATURES.into_iter().filter(|key| !family.reads.iter().any(|read| read == key)) {
         let given = config.value().get(key).or_else(|| rope.get(key));
         if let Some(value) = given.filter(|value| !changes_nothing(config, key, value)) {
+            return Err(config.unsupported(key, &shortened(&value.to_string())));
+        }
+    }
+    for (key, wanted) in &family.requires {
+        if let Some(value) = config.value().get(key).filter(|value| !value.is_null() && *value != wanted) {
             return Err(config.unsupported(key, &shortened(&value.to_string())));
         }
     }
@@ -291,8 +389,8 @@ fn changes_nothing(config: &Config, key: &str, value: &Value) -> bool {
             "layer_types" => all(&|kind| kind == positions::FULL),
             "no_rope_layers" => all(&|turns| turns.as_u64() == Some(1)),
             "sliding_window" => config.value().get("use_sliding_window") == Some(&Value::Bool(false)),
-            "use_bidirectional_attention" | "use_qk_norm" => value.as_bool() == Some(false),
-            "embedding_multiplier" | "logit_scale" | "logits_scaling" => value.as_f64() == Some(1.0),
+            "use_bidirectional_attention" | "use_parallel_residual" | "use_qk_norm" => value.as_bool() == Some(false),
+            "embedding_multiplier" | "logit_scale" | "logits_scaling" | "rope_ratio" => value.as_f64() == Some(1.0),
             "partial_rotary_factor" | "residual_multiplier" => value.as_f64() == Some(1.0),
             _ => false,
         }
@@ -327,7 +425,8 @@ mod tests {
         for (change, key, value) in [
             (json!({"rope_scaling": {"type": "dynamic", "factor": 4.0}}), "rope_type", "dynamic"),
             (json!({"sliding_window": 4096}), "sliding_window", "4096"),
-            (json!({"hidden_act": "gelu"}), "hidden_act", "gelu"),
+            (json!({"hidden_act": "relu2"}), "hidden_act", "relu2"),
+            (json!({"use_parallel_residual": true}), "use_parallel_residual", "true"),
             (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor", "0.5"),
             (json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), "partial_rotary_factor", "0.5"),
             (json!({"quantization_config": {"bits": 4}}), "quantization_config", "bits"),

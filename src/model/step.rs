@@ -3,7 +3,7 @@
 use super::block::{Block, Kept, Shared};
 use super::linear::{Adapted, LayerPlaces};
 use super::{Batch, Lora, Model, Shape};
-use crate::kernels::{CrossEntropy, Rope, cap_logits, linear_cross_entropy, norm, norm_backward};
+use crate::kernels::{CrossEntropy, Rope, add_rows, cap_logits, linear_cross_entropy, norm, norm_backward};
 use rayon::prelude::*;
 
 /// What the forward of a training step keeps for the backward.
@@ -114,20 +114,31 @@ impl Model {
         let (hidden, vocab) = (self.shape.hidden, self.shape.vocab);
         let rows = x.len() / hidden;
         let (mut n, mut rstd) = (vec![0.0; x.len()], vec![0.0; rows]);
-        norm(self.shape.centre, x, &self.weights.norm, self.shape.eps, &mut n, &mut rstd);
+        self.last_norm(x, &mut n, &mut rstd);
         let mut logits = vec![0.0; rows * vocab];
         self.weights.head().forward(&n, 1.0, false, &mut logits);
         cap_logits(&mut logits, self.shape.logit_cap);
         logits
     }
 
-    /// The embeddings of `tokens`, `[T, C]`.
-    pub(super) fn embed(&self, tokens: &[u32], x: &mut Vec<f32>) {
+    fn last_norm(&self, x: &[f32], n: &mut [f32], rstd: &mut [f32]) {
+        let by = &self.weights.norm;
+        norm(self.shape.centre, x, &by.gain, self.shape.eps, n, rstd);
+        by.bias.iter().for_each(|bias| add_rows(n, bias));
+    }
+
+    /// The embeddings of `tokens`, `[T, C]`, and those of their positions where the network has them.
+    pub(super) fn embed(&self, tokens: &[u32], positions: &[usize], x: &mut Vec<f32>) {
         let hidden = self.shape.hidden;
         x.resize(tokens.len() * hidden, 0.0);
         for (row, id) in x.chunks_mut(hidden).zip(tokens) {
             self.weights.embedding.read(*id as usize, row);
             row.iter_mut().for_each(|x| *x *= self.shape.multipliers.embedding);
+        }
+        if let Some(table) = &self.weights.positions {
+            for (row, position) in x.chunks_mut(hidden).zip(positions) {
+                row.iter_mut().zip(&table[position * hidden..]).for_each(|(x, p)| *x += p);
+            }
         }
     }
 
@@ -142,7 +153,7 @@ impl Model {
         Block {
             layer: &self.weights.layers[layer],
             shape: &self.shape,
-            scores: self.shape.scores(layer),
+            scores: self.shape.scores(layer, self.weights.layers[layer].sinks.as_deref()),
             lora: adapted(adapter, layer),
             rope: self.shape.kinds[layer].turn.map(|turn| &ropes[turn]),
             positions,
@@ -160,7 +171,7 @@ impl Model {
         inputs.resize_with(if train { layers + 1 } else { 2 }, Vec::new);
         inputs.iter_mut().for_each(|x| x.resize(size, 0.0));
         kept.resize_with(if all { layers } else { 1 }, Kept::default);
-        self.embed(&batch.tokens, &mut inputs[0]);
+        self.embed(&batch.tokens, positions, &mut inputs[0]);
         for layer in 0..layers {
             let block = self.block(layer, adapter, ropes, positions, &batch.bounds);
             let (x, y) = inputs.split_at_mut(if train { layer + 1 } else { 1 });
@@ -179,8 +190,8 @@ impl Model {
         let Workspace { inputs, head, .. } = work;
         let x = inputs.last().map_or(&[][..], |x| x);
         head.gather(x, batch, self.shape.hidden);
-        let (Shape { centre, eps, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm);
-        norm(*centre, &head.x, gain, *eps, &mut head.n, &mut head.rstd);
+        let (Shape { centre, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm.gain);
+        self.last_norm(&head.x, &mut head.n, &mut head.rstd);
         let dn = gradient.then_some(&mut head.dn[..]);
         let (targets, buffers) = (&head.targets, &mut head.loss);
         let loss = linear_cross_entropy(&head.n, self.weights.head(), *logit_cap, targets, dn, buffers);
@@ -252,7 +263,7 @@ mod tests {
             let base = Base::open(&base).unwrap();
             let model = Model::load(&base).unwrap();
             let family = Family::of(&base.config).unwrap();
-            let targets: Vec<String> = family.projections.targets().map(String::from).collect();
+            let targets: Vec<String> = family.projections.targets().into_iter().map(String::from).collect();
             let lora = model.lora(3, 6.0, &targets).unwrap();
             let (targets, bounds) = (vec![8; 50], vec![0, 20, 50]);
             let batch = Batch { tokens: vec![7; 50], targets, loss: vec![true; 50], bounds };

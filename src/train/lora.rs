@@ -26,7 +26,7 @@ pub fn from_adapter(model: &Model, adapter: &Adapter) -> Result<Lora> {
         let (a, b) = (place(&module.a), place(&module.b));
         modules.push(LoraModule { name: module.name.clone(), inputs: module.inputs, outputs: module.outputs, a, b });
     }
-    let lora = Lora { rank: recipe.rank, alpha: recipe.plain_alpha(), modules, values };
+    let lora = Lora { rank: recipe.rank, alpha: recipe.plain_alpha(), in_out: recipe.in_out, modules, values };
     model.accepts_lora(&lora).map_err(|e| e.with_hint("use the base that the adapter was trained on"))?;
     Ok(lora)
 }
@@ -50,6 +50,7 @@ pub fn to_adapter(lora: &Lora, base_model: &str) -> Adapter {
         rank: lora.rank,
         alpha: lora.alpha,
         rslora: false,
+        in_out: lora.in_out,
         targets: Recipe::targets_of(modules.iter().map(|m| m.name.as_str())),
     };
     Adapter { recipe, modules }

@@ -72,7 +72,9 @@ pub fn finished(base: &Base, plan: &Plan) -> Result<Option<Trained>> {
 
 fn targets(base: &Base, plan: &Plan) -> Result<Vec<String>> {
     match plan.targets.as_slice() {
-        [all] if all == "all-linear" => Ok(Family::of(&base.config)?.projections.targets().map(String::from).collect()),
+        [all] if all == "all-linear" => {
+            Ok(Family::of(&base.config)?.projections.targets().into_iter().map(String::from).collect())
+        }
         named => Ok(named.to_vec()),
     }
 }

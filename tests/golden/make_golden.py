@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Tiny bases with what PyTorch and PEFT make of them: the golden files of tests/it/engine.rs.
 
+Families that transformers lacks are written in reference_models.py.
+
 Use: make_golden.py [--venv DIR] [--only NAME ...]
 DIR is made, with torch, transformers and peft, where it is not there yet.
 
@@ -35,7 +37,18 @@ SMALL = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_h
 SMALL_RANK = 2
 GATE_UP = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"]
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+ATTENTION = TARGETS[:4]
+CONV1D = ["c_attn", "c_proj", "c_fc"]
+NEOX = ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]
+OTHER_NAMES = dict(num_hidden_layers=None, num_key_value_heads=None, intermediate_size=None,
+                   max_position_embeddings=None)  # keys of SMALL that a family has under names of its own
 SLIDING_FULL = ["sliding_attention", "full_attention"]
+
+
+def turning(share):
+    return dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=share)
+
+
 FAMILIES = {
     "llama-yarn": ("LlamaConfig", dict(rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0,
                                                             original_max_position_embeddings=16)), TARGETS),
@@ -61,7 +74,26 @@ FAMILIES = {
     "glm": ("GlmConfig", dict(head_dim=8, partial_rotary_factor=0.5), GATE_UP),
     "glm4": ("Glm4Config", dict(head_dim=8, partial_rotary_factor=0.5), GATE_UP),
     "cohere": ("CohereConfig", dict(logit_scale=0.25), TARGETS),
+    "cohere-qk-norm": ("CohereConfig", dict(logit_scale=0.25, use_qk_norm=True), TARGETS),
+    "cohere2": ("Cohere2Config", dict(logit_scale=0.25, sliding_window=4, layer_types=SLIDING_FULL), TARGETS),
+    "gpt2": ("GPT2Config", dict(n_embd=16, n_layer=2, n_head=4, n_positions=64, **OTHER_NAMES), CONV1D),
+    "gpt1": ("OpenAIGPTConfig", dict(n_embd=16, n_layer=2, n_head=4, n_positions=64, **OTHER_NAMES), CONV1D),
+    "gpt-neox": ("GPTNeoXConfig", dict(num_key_value_heads=None, rope_parameters=turning(0.5)), NEOX),
+    "gpt-neox-sequential": ("GPTNeoXConfig", dict(num_key_value_heads=None, hidden_size=20, hidden_act="gelu_new",
+                                                  use_parallel_residual=False, attention_bias=False,
+                                                  rope_parameters=turning(0.8)), NEOX),
+    "starcoder2": ("Starcoder2Config", dict(sliding_window=4), ATTENTION + ["c_fc", "c_proj"]),
+    "chatglm": ("ChatGLMConfig", dict(padded_vocab_size=48, hidden_size=16, ffn_hidden_size=24, kv_channels=8,
+                                      vocab_size=None, **OTHER_NAMES), NEOX),
+    "pangu": ("PanguEmbeddedConfig", dict(), TARGETS),
+    "mixtral": ("MixtralConfig", dict(num_local_experts=3, num_experts_per_tok=2), ATTENTION),
+    "qwen3-moe": ("Qwen3MoeConfig", dict(num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, head_dim=6,
+                                         norm_topk_prob=False), ATTENTION),
+    "gpt-oss": ("GptOssConfig", dict(num_local_experts=3, num_experts_per_tok=2, head_dim=6, sliding_window=4), ATTENTION),
 }
+EMBEDDINGS = ["embed", "wte", "wpe"]
+DROPOUTS = ["attention_dropout", "attn_pdrop", "embd_pdrop", "embedding_dropout", "hidden_dropout", "resid_pdrop",
+            "residual_dropout"]
 TRAIN = dict(steps=10, rows=2, positions=16, rank=4, alpha=8, learning_rate=2e-2, betas=[0.9, 0.999], eps=1e-8,
              weight_decay=0.01, max_grad_norm=1.0, warmup_steps=3)
 
@@ -84,18 +116,25 @@ def rate(step):
 
 
 def make_base(folder, config, generator):
-    import torch, transformers
+    import torch, transformers, reference_models
+    for key in DROPOUTS:
+        if isinstance(getattr(config, key, None), float):
+            setattr(config, key, 0.0)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     with torch.no_grad():
         for name, p in sorted(dict(model.named_parameters()).items()):
             x = torch.randn(p.shape, generator=generator)
-            if p.dim() == 1:
+            if p.dim() == 1 or "norm" in name:
                 p.add_(0.1 * x)
+            elif any(word in name for word in EMBEDDINGS):
+                p.copy_(0.5 * x)
             else:
-                p.copy_(0.5 * x if "embed" in name else x / p.shape[1] ** 0.5)
+                p.copy_(x / p.shape[-2 if p.dim() == 3 else 1] ** 0.5)
     model.tie_weights()
     model.to(torch.bfloat16).save_pretrained(folder / "base")
     (folder / "base/generation_config.json").unlink(missing_ok=True)
+    path = folder / "base/config.json"
+    path.write_text(json.dumps(reference_models.as_published(json.loads(path.read_text())), indent=2) + "\n")
 
 
 def load(folder):
@@ -107,7 +146,8 @@ def load(folder):
 def adapted(model, targets=TARGETS, rank=TRAIN["rank"]):
     import peft
     return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, bias="none",
-                                                      target_modules=targets, task_type="CAUSAL_LM"))
+                                                      target_modules=targets, task_type="CAUSAL_LM",
+                                                      fan_in_fan_out="c_attn" in targets))
 
 
 def trainable(model):
@@ -170,7 +210,7 @@ def make_training(folder, generator):
 
 
 def main(only):
-    import torch, transformers
+    import torch, transformers, reference_models
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
     for n, name in enumerate([*BASES, *FAMILIES]):
@@ -186,7 +226,9 @@ def main(only):
             make_training(folder, generator)
         else:
             kind, change, targets = FAMILIES[name]
-            make_base(folder, getattr(transformers, kind)(**{**SMALL, **change}), generator)
+            config = {key: value for key, value in {**SMALL, **change}.items() if value is not None or key not in SMALL}
+            kind = getattr(reference_models, kind, None) or getattr(transformers, kind)
+            make_base(folder, kind(**config), generator)
             make_values(folder, generator, targets, SMALL_RANK)
     size = sum(f.stat().st_size for f in HERE.rglob("*") if f.is_file())
     print(f"torch {torch.__version__}, transformers {transformers.__version__}: {size // 1024} KiB")

@@ -23,7 +23,7 @@ pub fn product(folder: &Path, size: usize, more: &str) {
         b: values(4 * size),
     };
     let targets = vec!["q_proj".into()];
-    let recipe = Recipe { base_model: "nano".into(), rank: 4, alpha: 8.0, rslora: false, targets };
+    let recipe = Recipe { base_model: "nano".into(), rank: 4, alpha: 8.0, rslora: false, in_out: false, targets };
     adapter::write(&folder.join("theirs"), &Adapter { recipe, modules: vec![module] }).unwrap();
     let identity = sealwright(folder, &["keygen", "identity", "--out", "identity.txt"]);
     let recipient = stdout(&identity).trim().to_owned();
