@@ -45,6 +45,19 @@ pub struct Family {
     pub projections: Projections,
     /// What it calls its experts, where feed-forward is routed.
     pub experts: Option<Experts>,
+    /// What its code, and no file of a base, says of its SentencePiece tokenizer.
+    #[serde(default)]
+    pub tokenizer: Spoken,
+}
+
+/// What a family's code says of its SentencePiece tokenizer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Spoken {
+    /// Tokens whose ids follow those of the model, in their order.
+    pub special: Vec<String>,
+    /// What begins a text that no template frames; the base's `bos_token` where nothing is said.
+    pub prefix: Vec<String>,
 }
 
 /// How a network differs from Llama's: a closed list, each word with its golden test. What is not said is as there.

@@ -17,7 +17,7 @@ pub struct Fingerprint {
     pub weights: Sha256,
     /// Canonical JSON of `config.json` without `_name_or_path` and `transformers_version`.
     pub config: Sha256,
-    /// `tokenizer.json`; of nothing where there is none.
+    /// `tokenizer.json`, or else `tokenizer.model`; of nothing where there is none.
     pub tokenizer: Sha256,
     /// The chat template's text; of nothing where there is none.
     pub template: Sha256,
@@ -57,7 +57,7 @@ impl Fingerprint {
         Ok(Self {
             weights: weights(base)?,
             config: Sha256::of_json(&config),
-            tokenizer: optional(&base.folder.join("tokenizer.json"), MAX_TOKENIZER_BYTES)?,
+            tokenizer: optional(&tokenizer(&base.folder), MAX_TOKENIZER_BYTES)?,
             template: Sha256::of(chat_template(&base.folder)?.unwrap_or_default()),
         })
     }

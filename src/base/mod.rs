@@ -10,6 +10,8 @@ pub mod chat;
 #[cfg(feature = "ml")]
 pub mod family;
 #[cfg(feature = "ml")]
+mod sentencepiece;
+#[cfg(feature = "ml")]
 pub mod tokenizer;
 #[cfg(feature = "ml")]
 pub mod weights;

@@ -1,6 +1,7 @@
-//! The base's own tokenizer (`tokenizer.json`).
+//! The base's own tokenizer: `tokenizer.json`, or else a SentencePiece model (`tokenizer.model`).
 
-use super::{Base, fingerprint::MAX_TOKENIZER_BYTES};
+use super::family::Family;
+use super::{Base, fingerprint::MAX_TOKENIZER_BYTES, sentencepiece};
 use crate::data;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -13,14 +14,9 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and from the configs which tokens end a turn.
+    /// Reads it, and from the configs which tokens end a turn.
     pub fn open(base: &Base) -> Result<Self> {
-        let path = base.folder.join("tokenizer.json");
-        if !path.is_file() {
-            return Err(Error::input(&base.folder, "no tokenizer.json in this folder")
-                .with_hint("convert a SentencePiece tokenizer with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"));
-        }
-        let bytes = data::read_bytes(&path, MAX_TOKENIZER_BYTES)?;
+        let (path, bytes) = Self::read(base)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| Error::input(&path, e))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::input(&path, e))?;
@@ -28,6 +24,27 @@ impl Tokenizer {
         let named = special_token(base, "eos_token")?.and_then(|t| tokenizer.token_id(&t));
         tokenizer.end_tokens.extend(named.filter(|id| !tokenizer.end_tokens.contains(id)));
         Ok(tokenizer)
+    }
+
+    /// The file, and a `tokenizer.json` of it.
+    fn read(base: &Base) -> Result<(PathBuf, Vec<u8>)> {
+        let [json, model] = [base.folder.join("tokenizer.json"), base.folder.join("tokenizer.model")];
+        if json.is_file() {
+            let bytes = data::read_bytes(&json, MAX_TOKENIZER_BYTES)?;
+            return Ok((json, bytes));
+        }
+        if !model.is_file() {
+            return Err(Error::input(&base.folder, "neither tokenizer.json nor tokenizer.model in this folder").with_hint(
+                "take the tokenizer's files from where the weights are from; one of another kind is converted by: \
+                 pip install transformers && python -c \"from transformers import AutoTokenizer as T; \
+                 T.from_pretrained('DIR').save_pretrained('DIR')\"",
+            ));
+        }
+        let own = Family::of(&base.config).map(|family| family.tokenizer).unwrap_or_default();
+        let bos = special_token(base, "bos_token")?;
+        let bytes = data::read_bytes(&model, MAX_TOKENIZER_BYTES)?;
+        let json = sentencepiece::to_json(&model, &bytes, &own, Some(bos.as_deref().unwrap_or("<s>")))?;
+        Ok((model, json))
     }
 
     /// Token ids; special tokens written in the text are recognised, none is added.

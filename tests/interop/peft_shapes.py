@@ -42,7 +42,7 @@ class Draw:
         self.chance, self.kv, group = chance, pick([1, 2, 3]), pick([1, 2, 3, 5])
         self.heads, self.layers, self.tied = self.kv * group, pick([1, 2, 3]), pick([True, False])
         self.dim = even * pick([1, 2, 3, 4, 5, 7] if even == 2 else [1, 2, 3])
-        self.hidden, self.ffn = 4 * pick([3, 5, 7, 9]), pick([12, 22, 37, 50])
+        self.hidden, self.ffn = self.heads * pick([3, 4, 5, 7]), pick([12, 22, 37, 50])
 
     def llama(self, **change):
         """the usual keys, head size apart from width / heads"""
@@ -94,7 +94,7 @@ def chatglm(d):
 
 def routed(d, experts):
     """the peer's grouped multiply wants multiples of four"""
-    d.ffn = d.one_of(12, 20, 28)
+    d.ffn, d.hidden = d.one_of(12, 20, 28), 4 * d.heads * d.one_of(1, 2)
     count = d.one_of(3, 4, 6)
     return {experts: count, "num_experts_per_tok": d.chance.randint(1, count)}
 
@@ -250,7 +250,7 @@ def train(program, name, folder):
 
 def variant(program, name, folder, seed):
     kind, arguments, even, targets = FAMILIES[name]
-    draw = Draw(random.Random(seed), even)
+    draw = Draw(random.Random(f"{name} {seed}"), even)
     config = (getattr(reference_models, kind, None) or getattr(transformers, kind))(**arguments(draw))
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
