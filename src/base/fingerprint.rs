@@ -7,7 +7,7 @@ use crate::error::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// SHA-256 of each component of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +57,16 @@ impl Fingerprint {
         Ok(Self {
             weights: weights(base)?,
             config: Sha256::of_json(&config),
-            tokenizer: optional(&tokenizer(&base.folder), MAX_TOKENIZER_BYTES)?,
+            tokenizer: optional(&tokenizer_file(&base.folder), MAX_TOKENIZER_BYTES)?,
             template: Sha256::of(chat_template(&base.folder)?.unwrap_or_default()),
         })
     }
+}
+
+/// The file that says what the tokens are: `tokenizer.json`, or else a SentencePiece model.
+pub(super) fn tokenizer_file(folder: &Path) -> PathBuf {
+    let [json, model] = ["tokenizer.json", "tokenizer.model"].map(|name| folder.join(name));
+    if !json.is_file() && model.is_file() { model } else { json }
 }
 
 fn optional(path: &Path, limit: u64) -> Result<Sha256> {

@@ -13,9 +13,8 @@ use std::path::Path;
 /// What stands for a space.
 const SPACE: &str = "\u{2581}";
 
-/// A piece's `type`.
+/// A piece's `type`; that of control tokens lies between.
 const UNKNOWN: u64 = 2;
-const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 /// `trainer_spec.model_type`
 const BPE: u64 = 2;

@@ -1,7 +1,8 @@
 //! The base's own tokenizer: `tokenizer.json`, or else a SentencePiece model (`tokenizer.model`).
 
 use super::family::Family;
-use super::{Base, fingerprint::MAX_TOKENIZER_BYTES, sentencepiece};
+use super::fingerprint::{MAX_TOKENIZER_BYTES, tokenizer_file};
+use super::{Base, sentencepiece};
 use crate::data;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -28,23 +29,23 @@ impl Tokenizer {
 
     /// The file, and a `tokenizer.json` of it.
     fn read(base: &Base) -> Result<(PathBuf, Vec<u8>)> {
-        let [json, model] = [base.folder.join("tokenizer.json"), base.folder.join("tokenizer.model")];
-        if json.is_file() {
-            let bytes = data::read_bytes(&json, MAX_TOKENIZER_BYTES)?;
-            return Ok((json, bytes));
-        }
-        if !model.is_file() {
-            return Err(Error::input(&base.folder, "neither tokenizer.json nor tokenizer.model in this folder").with_hint(
-                "take the tokenizer's files from where the weights are from; one of another kind is converted by: \
+        let path = tokenizer_file(&base.folder);
+        if !path.is_file() {
+            return Err(Error::input(&base.folder, "neither tokenizer.json nor tokenizer.model in this folder")
+                .with_hint(
+                    "take the tokenizer's files from where the weights are from; one of another kind is converted by: \
                  pip install transformers && python -c \"from transformers import AutoTokenizer as T; \
                  T.from_pretrained('DIR').save_pretrained('DIR')\"",
-            ));
+                ));
+        }
+        let bytes = data::read_bytes(&path, MAX_TOKENIZER_BYTES)?;
+        if path.extension().is_some_and(|end| end == "json") {
+            return Ok((path, bytes));
         }
         let own = Family::of(&base.config).map(|family| family.tokenizer).unwrap_or_default();
         let bos = special_token(base, "bos_token")?;
-        let bytes = data::read_bytes(&model, MAX_TOKENIZER_BYTES)?;
-        let json = sentencepiece::to_json(&model, &bytes, &own, Some(bos.as_deref().unwrap_or("<s>")))?;
-        Ok((model, json))
+        let json = sentencepiece::to_json(&path, &bytes, &own, Some(bos.as_deref().unwrap_or("<s>")))?;
+        Ok((path, json))
     }
 
     /// Token ids; special tokens written in the text are recognised, none is added.

@@ -16,10 +16,10 @@ pub enum Among {
 pub fn route(logits: &[f32], experts: usize, picks: usize, among: Among, ids: &mut [usize], weights: &mut [f32]) {
     let rows = ids.chunks_mut(picks).zip(weights.chunks_mut(picks));
     for (row, (ids, weights)) in logits.chunks(experts).zip(rows) {
-        for n in 0..picks {
+        for (n, weight) in weights.iter_mut().enumerate() {
             let left = (0..experts).filter(|e| !ids[..n].contains(e));
             ids[n] = left.fold(None, |best, e| best.filter(|b| row[*b] >= row[e]).or(Some(e))).unwrap_or(0);
-            weights[n] = exp(row[ids[n]] - row[ids[0]]);
+            *weight = exp(row[ids[n]] - row[ids[0]]);
         }
         let sum: f32 = match among {
             Among::Picked => weights.iter().sum(),

@@ -64,7 +64,10 @@ impl<'a> Reader<'a> {
             outputs += rows;
         }
         if let Some(order) = of.order.as_ref().filter(|_| of.bias) {
-            biases = sources(order).into_iter().flat_map(|(from, piece)| biases[from..from + piece.len()].to_vec()).collect();
+            biases = sources(order)
+                .into_iter()
+                .flat_map(|(from, piece)| biases[from..from + piece.len()].to_vec())
+                .collect();
         }
         let (weight, bias) = (Frozen::stack(weights), of.bias.then_some(biases));
         Ok(Linear { inputs: of.inputs, outputs, weight, multiplier: 1.0, bias, parts })
@@ -101,7 +104,10 @@ impl<'a> Reader<'a> {
             (Matrices::OutIn, None) => Ok(vec![self.table(name, rows, cols)?]),
             (Matrices::OutIn, Some(order)) => {
                 let stored = self.stored(name, &[rows, cols])?;
-                Ok(sources(order).into_iter().map(|(from, piece)| stored.rows(from..from + piece.len(), cols)).collect())
+                Ok(sources(order)
+                    .into_iter()
+                    .map(|(from, piece)| stored.rows(from..from + piece.len(), cols))
+                    .collect())
             }
         }
     }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Holds what sealwright trains against PEFT: the adapter loads there unchanged and gives the same logits, and from the
-# same first adapter the first ten losses are the same. Ends with `N passed, N failed`.
+# same first adapter the first ten losses are the same; then every family, in shapes of chance (peft_shapes.py). Ends each
+# part with `N passed, N failed`.
 #
 # Use: tests/interop/peft.sh [PROGRAM]    (default: target/release/sealwright)
 # PEERS_VENV names a Python environment with torch, transformers and peft; without it, one is made and removed again.
@@ -17,3 +18,4 @@ if [ -z "$venv" ]; then
 fi
 export OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 "$venv/bin/python" "$here/peft_check.py" "$program" "$work/product"
+"$venv/bin/python" "$here/peft_shapes.py" "$program" "$work/shapes"

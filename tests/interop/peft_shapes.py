@@ -42,7 +42,11 @@ class Draw:
         self.chance, self.kv, group = chance, pick([1, 2, 3]), pick([1, 2, 3, 5])
         self.heads, self.layers, self.tied = self.kv * group, pick([1, 2, 3]), pick([True, False])
         self.dim = even * pick([1, 2, 3, 4, 5, 7] if even == 2 else [1, 2, 3])
+        # a norm of two or three numbers has next to no gradient, and what is left of it is rounding
+        while self.heads * self.dim < 8:
+            self.dim += even
         self.hidden, self.ffn = self.heads * pick([3, 4, 5, 7]), pick([12, 22, 37, 50])
+        self.hidden = max(self.hidden, 8 // self.heads * self.heads)
 
     def llama(self, **change):
         """the usual keys, head size apart from width / heads"""

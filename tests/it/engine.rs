@@ -20,7 +20,7 @@ fn folder(name: &str) -> PathBuf {
 /// Every golden base: those of the Llama family and one or two of each other.
 fn golden() -> Vec<String> {
     let folders = std::fs::read_dir(folder("")).unwrap().map(|entry| entry.unwrap());
-    let names = folders.filter(|f| f.path().is_dir()).map(|f| f.file_name().into_string().unwrap());
+    let names = folders.filter(|f| f.path().join("base").is_dir()).map(|f| f.file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
     names

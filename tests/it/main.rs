@@ -16,6 +16,8 @@ mod trust;
 #[cfg(feature = "ml")]
 mod engine;
 #[cfg(feature = "ml")]
+mod tokenizers;
+#[cfg(feature = "ml")]
 mod train;
 #[cfg(feature = "ml")]
 mod walk;
