@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Words in a span; the last one of a clause takes a rest that is too short to stand alone.
 const SPAN: usize = 12;
 const SHORTEST: usize = 6;
-/// A difference shows no more words of the text at hand than this.
-const SHOWN: usize = 16;
+/// A difference shows no more words of the text at hand than this: as many as one altered span and what surrounds it.
+const SHOWN: usize = 24;
 /// The factor of the window hash: odd, and large enough to mix.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -188,13 +188,24 @@ fn position(tokens: &[&str], kept: &[&str], at: usize) -> usize {
     next.unwrap_or(kept.len())
 }
 
+/// Spans of all clauses: clause, words, hash.
+fn spans_of(clauses: &[Clause]) -> Vec<(usize, usize, u32)> {
+    let of = |(i, c): (usize, &Clause)| -> Vec<_> {
+        c.lengths().zip(&c.spans).map(|(length, hash)| (i, length, *hash)).collect()
+    };
+    clauses.iter().enumerate().flat_map(of).collect()
+}
+
+/// Words that stand in one of both alone, or elsewhere: what tells near twins apart.
+pub(super) fn distance(tokens: &[&str], clauses: &[Clause]) -> usize {
+    let spans = spans_of(clauses);
+    let common: usize = align(&Windows::of(tokens), &spans).iter().map(|(span, _)| spans[*span].1).sum();
+    spans.iter().map(|s| s.1).sum::<usize>() + tokens.len() - 2 * common
+}
+
 /// Where a text at hand is not the known one, in the order of the known one. `tokens`: its stream, open spans cut.
 pub(super) fn compare(tokens: &[&str], clauses: &[Clause]) -> Vec<Difference> {
-    let spans: Vec<(usize, usize, u32)> = clauses
-        .iter()
-        .enumerate()
-        .flat_map(|(i, c)| c.lengths().zip(&c.spans).map(move |(length, hash)| (i, length, *hash)))
-        .collect();
+    let spans = spans_of(clauses);
     let found = align(&Windows::of(tokens), &spans);
     let mut differences: Vec<Difference> = Vec::new();
     let (mut next_span, mut next_word) = (0, 0);
@@ -218,9 +229,13 @@ fn gap(
     differences: &mut Vec<Difference>,
 ) {
     let mut tell = |clause: usize, change: Change, words: &[&str]| {
-        let clause = clauses[clause].label.clone();
-        if !differences.iter().any(|d| d.clause == clause && d.change == change) {
-            differences.push(Difference { clause, change, words: shown(words) });
+        let clause = &clauses[clause].label;
+        match differences.iter_mut().find(|d| d.clause == *clause && d.change == change) {
+            Some(told) if !words.is_empty() && told.words.split(' ').count() < 2 * SHOWN => {
+                told.words = [told.words.as_str(), &shown(words)].join(" \u{2026} ");
+            }
+            Some(_) => {}
+            None => differences.push(Difference { clause: clause.clone(), change, words: shown(words) }),
         }
     };
     if lost.is_empty() {
@@ -293,10 +308,13 @@ fn align(windows: &Windows, spans: &[(usize, usize, u32)]) -> Vec<(usize, usize)
     run
 }
 
-/// As many words as a report shows.
+/// As many words as a report shows: what was put in stands at one of the ends.
 fn shown(words: &[&str]) -> String {
-    let more = if words.len() > SHOWN { " …" } else { "" };
-    words[..words.len().min(SHOWN)].join(" ") + more
+    if words.len() <= SHOWN {
+        return words.join(" ");
+    }
+    let (first, last) = (&words[..SHOWN / 2], &words[words.len() - SHOWN / 2..]);
+    [first.join(" "), last.join(" ")].join(" \u{2026} ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which licence is this text? Identified only when the digest of its stream equals a known one; else at best similar.
 
 use super::clauses::{self, Clause, Difference};
-use super::facts::Role;
+use super::facts::{KnownText, Record, Role};
 use super::policy::Policies;
 use super::sketch::Sketch;
 use super::spans::cut;
@@ -10,6 +10,8 @@ use crate::digest::Sha256;
 
 /// Below this resemblance a text counts as unknown.
 pub const SIMILAR_FROM: f64 = 0.25;
+/// Sketches that are closer to each other than this don't say which of two twins a text resembles: their clauses do.
+const TWINS_WITHIN: f64 = 0.1;
 
 /// What a text is.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,9 +52,18 @@ fn nearest(tokens: &[&str], policies: &Policies) -> Identity {
     let sketch = Sketch::of(tokens);
     let known = policies.records().flat_map(|r| r.texts.iter().map(move |t| (r, t)));
     let scored = known.filter_map(|(r, t)| Some((t.sketch.as_ref()?.resemblance(&sketch), r, t)));
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, record, text)) if score >= SIMILAR_FROM => Identity::Similar(record.id.clone(), text.role, score),
-        _ => Identity::Unknown,
+    let mut near: Vec<(f64, &Record, &KnownText)> = scored.filter(|(score, ..)| *score >= SIMILAR_FROM).collect();
+    let best = near.iter().map(|(score, ..)| *score).fold(0.0, f64::max);
+    near.retain(|(score, ..)| *score > best - TWINS_WITHIN);
+    let distance = |(score, record, text): &(f64, &Record, &KnownText)| match near.len() {
+        1 => (0, 0.0),
+        _ => (clauses::distance(&cut(tokens, &record.id, &policies.spans), &text.clauses), 1.0 - score),
+    };
+    let nearest =
+        near.iter().map(|of| (distance(of), of)).min_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    match nearest {
+        Some((_, (score, record, text))) => Identity::Similar(record.id.clone(), text.role, *score),
+        None => Identity::Unknown,
     }
 }
 
@@ -76,7 +87,7 @@ pub fn differences(text: &str, id: &str, role: Role, policies: &Policies) -> Vec
     let sketch = Sketch::of(&tokens);
     let texts = policies.record(id).map_or(&[][..], |r| &r.texts);
     let known = texts.iter().filter(|t| t.role == role && !t.clauses.is_empty());
-    let score = |t: &super::facts::KnownText| t.sketch.as_ref().map_or(0.0, |s| s.resemblance(&sketch));
+    let score = |t: &KnownText| t.sketch.as_ref().map_or(0.0, |s| s.resemblance(&sketch));
     let nearest = known.max_by(|a, b| score(a).total_cmp(&score(b)));
     nearest.map_or_else(Vec::new, |known| clauses::compare(&cut(&tokens, id, &policies.spans), &known.clauses))
 }

@@ -122,6 +122,11 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/licenses")
 }
 
+/// One case, as its file would have it.
+pub fn parse(text: &str) -> Case {
+    toml::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
 /// The cases of one file.
 pub fn read(name: &str) -> Vec<Case> {
     let text = std::fs::read_to_string(folder().join(name)).unwrap();
@@ -200,6 +205,11 @@ impl Source {
 impl Case {
     /// What the program reports, with its exit code; `None` where a text is not at hand.
     pub fn judge(&self) -> Option<(serde_json::Value, Option<i32>)> {
+        self.judge_by(&[])
+    }
+
+    /// The same, with more arguments to `sealwright check`.
+    pub fn judge_by(&self, more: &[&str]) -> Option<(serde_json::Value, Option<i32>)> {
         let files: Option<Vec<(&String, String)>> = self.files.iter().map(|(n, s)| Some((n, s.fill()?))).collect();
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("shop/base");
@@ -216,7 +226,7 @@ impl Case {
             let output = sealwright(dir.path(), &rule);
             assert!(output.status.success(), "{}: {}", self.name, crate::commands::stderr(&output));
         }
-        let output = sealwright(dir.path(), &["check", "shop", "--json"]);
+        let output = sealwright(dir.path(), &[&["check", "shop", "--json"], more].concat());
         let report = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{}: {}", self.name, crate::commands::stderr(&output)));
         Some((report, output.status.code()))

@@ -18,7 +18,7 @@ static CASES: LazyLock<Vec<Case>> =
     LazyLock::new(|| SNAPSHOT_FILES.iter().flat_map(|name| cases::read(name)).collect());
 
 /// A test's own words, which the harness doesn't swallow when it passes.
-fn aloud(text: &str) {
+pub fn aloud(text: &str) {
     std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
@@ -129,6 +129,7 @@ fn entry_line(list: &str, entry: &Value) -> String {
 #[test]
 fn decisive_scenarios_end_as_argued() {
     let scenarios = cases::read(SCENARIOS);
+    assert!(scenarios.len() >= 60);
     let names: BTreeSet<&str> = scenarios.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names.len(), scenarios.len(), "two scenarios have one name");
     let (complaints, skipped) = over(&scenarios, |case, report, exit| {

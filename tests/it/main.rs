@@ -5,12 +5,15 @@ mod bundle;
 mod cases;
 mod commands;
 mod corpus;
+mod fuzzing;
 mod house;
 mod license;
 mod license_use;
 mod pack;
 mod policies;
+mod properties;
 mod reports;
+mod texts;
 mod trust;
 
 #[cfg(feature = "ml")]

@@ -1,0 +1,159 @@
+//! The fuzz targets' bodies over seeded, mutated inputs: no nightly compiler, the same inputs on every machine.
+//! `SEALWRIGHT_FUZZ=N` runs N inputs a reader in place of the few that every test run affords.
+
+#[path = "../../fuzz/bodies.rs"]
+mod bodies;
+
+use crate::cases;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Inputs a reader.
+const INPUTS: usize = 300;
+/// An input is cut to so many bytes.
+const MAX_BYTES: usize = 6000;
+
+/// Words that mean something to some reader.
+const WORDS: [&str; 24] = [
+    "---\n",
+    "license: mit\n",
+    "base_model:\n- a/b\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "<!--",
+    "-->",
+    "<p>",
+    "&lt;",
+    "~~",
+    "```\n",
+    "(c) 2024",
+    "\u{200b}",
+    "\u{202e}",
+    "\u{0}",
+    "\r\n",
+    "[[ruling]]\n",
+    "= 18446744073709551615\n",
+    "&a *a",
+    "](",
+    "not ",
+];
+
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+
+    /// One seed with a few of its parts cut, doubled, replaced.
+    fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = seeds[self.below(seeds.len())].clone();
+        for _ in 0..=self.below(6) {
+            let (at, length) = (self.below(bytes.len() + 1), self.below(40));
+            let end = (at + length).min(bytes.len());
+            match self.below(6) {
+                0 => drop(bytes.drain(at..end)),
+                1 => bytes = [&bytes[..end], &bytes[at..]].concat(),
+                2 => bytes = [&bytes[..at], WORDS[self.below(WORDS.len())].as_bytes(), &bytes[at..]].concat(),
+                3 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+                4 => {
+                    let other = &seeds[self.below(seeds.len())];
+                    let from = self.below(other.len() + 1);
+                    bytes = [&bytes[..at], &other[from..(from + length * 4).min(other.len())]].concat();
+                }
+                _ => {
+                    bytes = [
+                        &bytes[..at],
+                        &WORDS[self.below(WORDS.len())].repeat(self.below(200)).into_bytes()[..],
+                        &bytes[at..],
+                    ]
+                    .concat()
+                }
+            }
+        }
+        bytes.truncate(MAX_BYTES);
+        bytes
+    }
+}
+
+/// Runs a body; a failure prints its input.
+fn run(name: &str, body: fn(&[u8]), seeds: &[Vec<u8>]) {
+    let inputs = std::env::var("SEALWRIGHT_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(INPUTS);
+    let mut draw = Draw(name.bytes().fold(0x5ea1_u64, |seed, b| seed.wrapping_mul(31) + u64::from(b)) | 1);
+    seeds.iter().for_each(|seed| body(seed));
+    for round in 0..inputs {
+        let input = draw.mutated(seeds);
+        if catch_unwind(AssertUnwindSafe(|| body(&input))).is_err() {
+            panic!("{name}, round {round}: {:?}", String::from_utf8_lossy(&input));
+        }
+    }
+}
+
+fn texts(list: &[&str]) -> Vec<Vec<u8>> {
+    list.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+#[test]
+fn cards_are_read_or_refused() {
+    let seeds = texts(&[
+        "---\nlicense: llama2\nbase_model:\n- a/b\n- c/d\nextra: {x: [1, 2]}\n---\n# Title\n",
+        "---\nlicense: other\nlicense_name: |\n  two\n  lines\nextra_gated_fields:\n  I agree: checkbox\n---\nprose",
+        "\u{feff}---\r\nlicense: >-\r\n  mit\r\n---\r\nx",
+        "no front matter",
+    ]);
+    run("card", bodies::card, &seeds);
+}
+
+#[test]
+fn any_text_is_normalised_and_compared() {
+    let mut seeds: Vec<Vec<u8>> = ["MIT", "BSD-3-Clause", "Apache-2.0", "CC0-1.0", "ISC"]
+        .iter()
+        .map(|id| cases::text(id).unwrap().into())
+        .collect();
+    seeds.extend(texts(&["# A\n> b\n* c\n1. d\n(a) e 3(b)(ii) US$1,000,000 <b>x</b> [y](z.w) &amp; \u{2019}"]));
+    run("text", bodies::text, &seeds);
+}
+
+#[test]
+fn records_are_read_or_refused() {
+    let file = |name: &str| sealwright::data::POLICIES.get_file(name).unwrap().contents().to_vec();
+    let seeds = ["licenses/mit.toml", "licenses/isc.toml", "licenses/mistral-research-0.1.toml"].map(file);
+    run("record", bodies::record, &seeds);
+}
+
+#[test]
+fn product_files_are_read_or_refused() {
+    let seeds = texts(&[
+        include_str!("../../examples/01-helpdesk/sealwright.toml"),
+        include_str!("../../examples/02-smollm2/sealwright.toml"),
+    ]);
+    run("product", bodies::product, &seeds);
+}
+
+#[test]
+fn rulings_read_as_they_were_written() {
+    let digest = "00".repeat(32);
+    let ruling = format!(
+        "[[ruling]]\ncode = \"no-license\"\nsubject = \"base\"\nterm = \"text\"\nby = \"compliance\"\non = \"2026-05-01\"\nuntil = \"2027-01-01\"\n\
+         reason = \"a \\\"quoted\\\" one\"\ntext = \"{digest}\"\nfacts = \"{digest}\"\npolicy = \"{digest}\"\nuse = \"{digest}\"\n"
+    );
+    run("rulings", bodies::rulings, &texts(&[&ruling, &ruling.repeat(2)]));
+}
+
+#[test]
+fn weight_headers_are_read_or_refused() {
+    let file = |header: &str, data: &[u8]| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
+    let seeds = [
+        file(r#"{"__metadata__":{"license":"mit"},"w":{"dtype":"BF16","shape":[2,1],"data_offsets":[0,4]}}"#, &[0; 4]),
+        file(
+            r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"I8","shape":[4],"data_offsets":[4,8]}}"#,
+            &[1; 8],
+        ),
+    ];
+    run("headers", bodies::headers, &seeds);
+}
