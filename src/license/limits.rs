@@ -1,7 +1,7 @@
 //! Lines that a licence draws: users, revenue, countries. Where two readings differ, a person decides.
 
 use super::countries;
-use super::declared::{Customer, Use};
+use super::declared::{Customer, Ship, Use};
 use super::facts::{Binds, Counted, Effect, Limit, LimitKind, Op, Scope, Territory, Whose};
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
@@ -186,6 +186,11 @@ fn of_vendor(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory) 
 }
 
 fn of_customer(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory, customer: &Customer) {
+    let by_seat = territory.binds == Binds::LicenseeSeat;
+    // whoever only uses a service takes no licence that a seat could shut out
+    if by_seat && judge.declared.ship == Ship::Nothing {
+        return;
+    }
     let id = &member.record.id;
     let at = At { term: "territory", clause: &territory.clause };
     match customer.country.as_deref() {
@@ -206,4 +211,8 @@ fn of_customer(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory
         ),
     }
     judge.for_customer(&customer.name);
+    if by_seat {
+        // is whoever is handed weights a licensee, or the end user of a product?
+        judge.review_last();
+    }
 }

@@ -227,8 +227,9 @@ impl Case {
             assert!(output.status.success(), "{}: {}", self.name, crate::commands::stderr(&output));
         }
         let output = sealwright(dir.path(), &[&["check", "shop", "--json"], more].concat());
-        let report = serde_json::from_slice(&output.stdout)
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{}: {}", self.name, crate::commands::stderr(&output)));
+        assert!(report.get("error").is_none(), "{}: {report}", self.name);
         Some((report, output.status.code()))
     }
 

@@ -38,12 +38,14 @@ const ADDED: [&str; 6] = [
 ];
 
 /// Uses, each a few keys of a case.
-const USES: [&str; 7] = [
+const USES: [&str; 9] = [
     "",
     "product.use.ship = \"merged\"",
-    "product.use.ship = \"nothing\"",
+    "product.use = { ship = \"nothing\", hosting = true }",
     "product.use.commercial = false",
     "product.use.trains-models-on-outputs = true",
+    "product.use.hosting = true",
+    "unstated = [\"use.hosting\", \"use.redistribution\", \"vendor.business\"]",
     "product.use.fields = [\"military\"]",
     "product.customer = [{ name = \"acme\", country = \"DE\" }]",
 ];
@@ -110,7 +112,7 @@ proptest! {
     ) {
         let case = |texts: &[&str], parents: &[&str], data: &[&str], customers: &[&str]| {
             let files: Vec<String> = texts.iter().enumerate().map(|(i, t)| format!("LICENSE-{i} = \"{t}\"")).collect();
-            let data: Vec<String> = data.iter().map(|o| format!("{{ path = \"d.jsonl\", origin = {o} }}")).collect();
+            let data: Vec<String> = data.iter().map(|o| format!("{{ path = \"{}\", origin = {o} }}", o.replace(|c: char| !c.is_alphanumeric(), ""))).collect();
             let customers: Vec<String> =
                 customers.iter().map(|c| format!("{{ name = \"{}\", country = \"{c}\" }}", c.to_lowercase())).collect();
             findings(&parse(&format!(

@@ -337,3 +337,31 @@ fn one_language_of_two_is_another_text() {
         }
     }
 }
+
+/// Whose it is and since when the licence leaves open; what may be done with it, it doesn't.
+#[test]
+fn a_filled_in_holder_keeps_the_identity() {
+    let heads = ["MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "LicenseRef-moonshot-modified-mit"];
+    let texts = known_texts();
+    for known in texts.iter().filter(|k| heads.contains(&k.id.as_str())) {
+        let begins = known.text.find("Permission").or_else(|| known.text.find("Redistribution")).unwrap();
+        let with = |holder: &str| is_known(&format!("{holder}\n\n{}", &known.text[begins..]), known);
+        for holder in [
+            "Copyright (c) 2025 Example Works",
+            "Copyright \u{a9} 2019-2025, Example Works and others. All rights reserved.",
+            "(c) 2024 Example Works\nCopyright 2025 Sample Labs",
+        ] {
+            assert!(with(holder), "{}: {holder}", known.file);
+        }
+        for term in
+            ["Copyright (c) 2025 Example Works, for research only", "Not for sale.\nCopyright 2025 Example Works"]
+        {
+            assert!(!with(term), "{}: {term}", known.file);
+        }
+    }
+    let apache = cases::text("Apache-2.0").unwrap();
+    let filled = apache.replacen("[yyyy] [name of copyright owner]", "2025 Example Works", 1);
+    assert!(filled != apache && matches!(identify(&filled, &POLICIES), Identity::Known(_)));
+    let limited = apache.replacen("[yyyy] [name of copyright owner]", "2025 Example Works, research only", 1);
+    assert!(!matches!(identify(&limited, &POLICIES), Identity::Known(_)));
+}
