@@ -1,6 +1,7 @@
 //! The model card: `README.md`, its front matter as values. YAML aliases are refused, depth and size are bounded.
 
 use crate::data;
+use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -15,12 +16,16 @@ pub const MAX_FRONT_MATTER: usize = 256 << 10;
 pub const MAX_DEPTH: usize = 16;
 
 /// A model card.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Card {
     /// The front matter; scalars are strings, as they were written.
     pub front: Map<String, Value>,
     /// What follows it.
     pub prose: String,
+    /// The line of `README.md` that the prose begins in, from 1.
+    pub prose_line: usize,
+    /// Of the whole file.
+    pub digest: Sha256,
 }
 
 impl Card {
@@ -45,21 +50,25 @@ impl Card {
 
     /// Splits front matter from prose. What a card says in broken YAML is an error, never nothing.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let digest = Sha256::of(text);
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Some(rest) = text.strip_prefix("---\n").or_else(|| text.strip_prefix("---\r\n")) else {
-            return Ok(Self { front: Map::new(), prose: text.to_owned() });
+            return Ok(Self { front: Map::new(), prose: text.to_owned(), prose_line: 1, digest });
         };
         let end = front_matter_end(rest).ok_or("front matter has no closing `---`")?;
         let (front, prose) = rest.split_at(end);
         if front.len() > MAX_FRONT_MATTER {
             return Err(format!("front matter is larger than {MAX_FRONT_MATTER} bytes"));
         }
-        let prose = prose.split_once('\n').map_or("", |(_, p)| p);
-        match yaml(front)? {
-            Value::Object(front) => Ok(Self { front, prose: prose.to_owned() }),
-            Value::Null => Ok(Self { front: Map::new(), prose: prose.to_owned() }),
-            _ => Err("front matter is not a mapping".into()),
-        }
+        let prose = prose.split_once('\n').map_or("", |(_, p)| p).to_owned();
+        // the two lines of the fences, too
+        let prose_line = front.matches('\n').count() + 3;
+        let front = match yaml(front)? {
+            Value::Object(front) => front,
+            Value::Null => Map::new(),
+            _ => return Err("front matter is not a mapping".into()),
+        };
+        Ok(Self { front, prose, prose_line, digest })
     }
 }
 
@@ -74,6 +83,7 @@ fn front_matter_end(rest: &str) -> Option<usize> {
     None
 }
 
+/// YAML as a value, scalars as they were written.
 fn yaml(text: &str) -> Result<Value, String> {
     let mut builder = Builder { stack: vec![Frame::Top(Value::Null)], error: None };
     Parser::new_from_str(text).load(&mut builder, false).map_err(|e| format!("front matter: {e}"))?;
@@ -155,7 +165,7 @@ mod tests {
             Card::parse("---\nlicense: llama2\nbase_model:\n- a/b\n- c/d\nextra: {x: [1, 2]}\n---\n# Title\n").unwrap();
         assert_eq!(card.words("license"), ["llama2"]);
         assert_eq!(card.words("base_model"), ["a/b", "c/d"]);
-        assert_eq!(card.prose, "# Title\n");
+        assert_eq!((card.prose.as_str(), card.prose_line), ("# Title\n", 8));
     }
 
     #[test]

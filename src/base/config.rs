@@ -1,5 +1,6 @@
-//! `config.json`, in the spelling of transformers 4 and of 5.
+//! `config.json`, in the spelling of transformers 4 and of 5; a GGUF's metadata in the same words.
 
+use super::gguf::{Gguf, Value as GgufValue};
 use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use serde_json::{Map, Value};
@@ -10,22 +11,55 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     path: PathBuf,
     value: Value,
+    is_there: bool,
 }
 
 /// A config may not be larger than this.
 const MAX_BYTES: u64 = 4 << 20;
 
+/// Keys of a GGUF after its architecture's name, and what transformers calls them.
+const GGUF_KEYS: [(&str, &str); 6] = [
+    ("embedding_length", "hidden_size"),
+    ("block_count", "num_hidden_layers"),
+    ("attention.head_count", "num_attention_heads"),
+    ("attention.head_count_kv", "num_key_value_heads"),
+    ("feed_forward_length", "intermediate_size"),
+    ("vocab_size", "vocab_size"),
+];
+
 impl Config {
-    /// Reads `config.json`.
+    /// Reads `config.json`. A folder without one can still be checked; whoever needs a key of it gets an error.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         if !path.is_file() {
-            return Err(Error::input(folder, "no config.json in this folder")
-                .with_hint("a base is a folder in the Hugging Face layout"));
+            return Ok(Self { path, value: Value::Object(Map::new()), is_there: false });
         }
         let bytes = data::read_bytes(&path, MAX_BYTES)?;
         let value = serde_json::from_slice(&bytes).map_err(std::io::Error::from).at(&path)?;
-        Ok(Self { path, value })
+        Ok(Self { path, value, is_there: true })
+    }
+
+    /// The dimensions that a GGUF's metadata names, as `config.json` would name them.
+    pub fn of_gguf(gguf: &Gguf) -> Self {
+        let mut map = Map::new();
+        if let Some(family) = gguf.text("general.architecture") {
+            map.insert("model_type".into(), family.into());
+            for (key, of_config) in GGUF_KEYS {
+                let count = gguf.count(&format!("{family}.{key}"));
+                map.extend(count.map(|count| (of_config.to_owned(), count.into())));
+            }
+            if let (false, Some(GgufValue::Array(tokens))) =
+                (map.contains_key("vocab_size"), gguf.metadata.get("tokenizer.ggml.tokens"))
+            {
+                map.insert("vocab_size".into(), tokens.len.into());
+            }
+        }
+        Self { path: gguf.path.clone(), value: Value::Object(map), is_there: true }
+    }
+
+    /// Was there a `config.json`, or a GGUF in its place?
+    pub fn is_there(&self) -> bool {
+        self.is_there
     }
 
     /// The same with what stands under other names also under the usual ones, and values for keys that it lacks.
@@ -48,6 +82,11 @@ impl Config {
         config
     }
 
+    /// `config.json`, whether it is there or not, or the GGUF.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The whole of it.
     pub fn value(&self) -> &Value {
         &self.value
@@ -65,12 +104,20 @@ impl Config {
 
     /// A value that must be there.
     pub fn need(&self, key: &str) -> Result<&Value> {
-        self.value.get(key).filter(|v| !v.is_null()).ok_or_else(|| self.wrong(key, "missing"))
+        self.value.get(key).filter(|v| !v.is_null()).ok_or_else(|| self.missing(key))
     }
 
     /// A count that must be there, from 1 to 2^31.
     pub fn need_count(&self, key: &str) -> Result<usize> {
-        self.count(key)?.ok_or_else(|| self.wrong(key, "missing"))
+        self.count(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    fn missing(&self, key: &str) -> Error {
+        if self.is_there {
+            return self.wrong(key, "missing");
+        }
+        let folder = self.path.parent().unwrap_or(&self.path);
+        Error::input(folder, "no config.json in this folder").with_hint("a base is a folder in the Hugging Face layout")
     }
 
     /// A count, from 1 to 2^31; `None` where it is absent or null.

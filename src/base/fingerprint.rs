@@ -47,8 +47,7 @@ impl Fingerprint {
 
     pub(super) fn of(base: &Base) -> Result<Self> {
         if base.headers.tensors.is_empty() {
-            return Err(Error::input(&base.folder, "no weights to take a fingerprint of")
-                .with_hint("the folder needs its *.safetensors"));
+            return Err(base.no_weights());
         }
         let mut config = base.config.value().clone();
         if let Some(map) = config.as_object_mut() {

@@ -39,8 +39,19 @@ pub struct Headers {
     pub files: Vec<PathBuf>,
     /// Every tensor, sorted by name; a name stands once.
     pub tensors: Vec<TensorHeader>,
-    /// `__metadata__` of all files.
-    pub metadata: BTreeMap<String, String>,
+    /// `__metadata__` of all files, in their order.
+    pub metadata: Vec<Metadata>,
+}
+
+/// One pair of a file's `__metadata__`.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    /// Index into [`Headers::files`].
+    pub file: usize,
+    /// Its name.
+    pub key: String,
+    /// What it says.
+    pub value: String,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +112,7 @@ impl Headers {
             if name == "__metadata__" {
                 let metadata: BTreeMap<String, String> =
                     serde_json::from_value(value).map_err(|e| Error::input(&path, format!("__metadata__: {e}")))?;
-                self.metadata.extend(metadata);
+                self.metadata.extend(metadata.into_iter().map(|(key, value)| Metadata { file, key, value }));
                 continue;
             }
             let raw: RawTensor =
@@ -150,7 +161,7 @@ mod tests {
         .unwrap();
         let tensor = headers.get("w").unwrap();
         assert_eq!((tensor.dtype, tensor.end - tensor.start), (Dtype::BF16, 4));
-        assert_eq!(headers.metadata["format"], "pt");
+        assert_eq!((headers.metadata[0].key.as_str(), headers.metadata[0].value.as_str()), ("format", "pt"));
     }
 
     #[test]

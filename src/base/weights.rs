@@ -17,9 +17,7 @@ impl<'a> Weights<'a> {
     /// Maps every weight file.
     pub fn map(base: &'a Base) -> Result<Self> {
         if base.headers.tensors.is_empty() {
-            return Err(
-                Error::input(&base.folder, "no weights in this folder").with_hint("the folder needs its *.safetensors")
-            );
+            return Err(base.no_weights());
         }
         let maps = base
             .headers

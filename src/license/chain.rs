@@ -3,6 +3,8 @@
 
 use super::clauses::Difference;
 use super::declared::{Origin, Use};
+use super::doubts;
+use super::evidence::Evidence;
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, differences, identify};
@@ -26,6 +28,8 @@ pub struct Chain<'p> {
     pub members: Vec<Member<'p>>,
     pub listed: Vec<Listed>,
     pub use_policies: Vec<(Vec<String>, TextFile)>,
+    /// What was found in the card's prose.
+    pub conditions: Vec<Evidence>,
 }
 
 impl<'p> Chain<'p> {
@@ -33,11 +37,12 @@ impl<'p> Chain<'p> {
     pub fn follow(subject: &Subject, declared: &Use, judge: &mut Judge<'p>) -> Self {
         let mut chain = Self::default();
         for file in &subject.texts {
-            chain.read_text(file, judge);
+            chain.read_text(file, subject, judge);
         }
         let texts = chain.members.len();
-        chain.compare_claims(&subject.claims, texts, judge);
-        if subject.texts.is_empty() && subject.claims.is_empty() {
+        let claims = subject.claims();
+        chain.compare_claims(&claims, texts, subject, judge);
+        if subject.texts.is_empty() && claims.is_empty() {
             judge.evidence(
                 F::NoLicense,
                 BASE,
@@ -47,6 +52,7 @@ impl<'p> Chain<'p> {
         }
         chain.read_parents(subject, judge);
         chain.compare_shape(subject, judge);
+        chain.conditions = doubts::judge(subject, &chain, judge);
         let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -64,7 +70,12 @@ impl<'p> Chain<'p> {
         chain
     }
 
-    fn read_text(&mut self, file: &TextFile, judge: &mut Judge<'p>) {
+    /// The licences of the base itself: by its texts, or else by its card.
+    pub fn own(&self) -> impl Iterator<Item = &Member<'p>> {
+        self.members.iter().filter(|m| matches!(m.how, How::Text | How::Similar | How::Card))
+    }
+
+    fn read_text(&mut self, file: &TextFile, subject: &Subject, judge: &mut Judge<'p>) {
         let Some(text) = file.text() else {
             judge.evidence(
                 F::TextUnreadable,
@@ -74,17 +85,18 @@ impl<'p> Chain<'p> {
             );
             return;
         };
-        if file.vouched {
+        let identity = identify(text, judge.policies);
+        if file.vouched && !confirmed(identity.ids(), &file.name, subject, judge) {
             judge.evidence(
                 F::TextVouched,
                 &file.name,
-                format!("the vendor vouches that {} is the base's licence", file.name),
-                "keep a record of where the text came from",
+                format!("the vendor vouches that {} is the base's licence, and nothing else says so", file.name),
+                "keep a record of where the text came from, and rule on it",
             );
         }
         let list =
             |id: Option<&str>, how, score| Listed { id: id.map(String::from), of: file.name.clone(), how, score };
-        match identify(text, judge.policies) {
+        match identity {
             Identity::Known(known) => {
                 for (id, role) in &known {
                     if *role == Role::UsePolicy {
@@ -133,7 +145,7 @@ impl<'p> Chain<'p> {
     }
 
     /// The card comes last: it agrees with the texts, or it is a finding. `texts`: how many members have one.
-    fn compare_claims(&mut self, claims: &[Claim], texts: usize, judge: &mut Judge<'p>) {
+    fn compare_claims(&mut self, claims: &[Claim], texts: usize, subject: &Subject, judge: &mut Judge<'p>) {
         for claim in claims {
             if claim.license.contains(" OR ") {
                 judge.evidence(
@@ -145,12 +157,12 @@ impl<'p> Chain<'p> {
                 continue;
             }
             for named in claim.license.split(" AND ") {
-                self.compare_claim(named, claim.by, texts, judge);
+                self.compare_claim(named, claim.by, texts, subject, judge);
             }
         }
     }
 
-    fn compare_claim(&mut self, named: &str, by: &'static str, texts: usize, judge: &mut Judge<'p>) {
+    fn compare_claim(&mut self, named: &str, by: &'static str, texts: usize, subject: &Subject, judge: &mut Judge<'p>) {
         let candidates = named_by(named, judge.policies);
         if candidates.iter().any(|c| self.members[..texts].iter().any(|m| m.record.id == c.id)) {
             return;
@@ -177,7 +189,7 @@ impl<'p> Chain<'p> {
             return;
         };
         let text = listed_text(&record.id);
-        if texts == 0 {
+        if texts == 0 && !confirmed([record.id.as_str()], by, subject, judge) {
             judge.about(
                 record,
                 F::ClaimedWithoutText,
@@ -195,9 +207,14 @@ impl<'p> Chain<'p> {
     }
 
     fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {
-        let named = subject.parents.iter().map(|p| (p, true)).chain(subject.config_name.iter().map(|p| (p, false)));
-        for (parent, certain) in named {
+        let named = subject.parents().into_iter().map(|p| (p, true));
+        let names = subject.names().into_iter().filter(|name| !subject.parents().contains(name));
+        for (parent, certain) in named.chain(names.map(|p| (p, false))) {
             let line = judge.policies.lineage().with_ancestors(parent);
+            // a service's weights are nobody's base: the name only begins like one
+            if !certain && line.first().is_some_and(|(_, model)| !model.begins.is_empty()) {
+                continue;
+            }
             if line.is_empty() && certain {
                 judge.evidence(
                     F::ParentUnknown,
@@ -332,6 +349,34 @@ impl<'p> Chain<'p> {
             self.members.push(Member { record, of: of.to_owned(), how, text });
         }
     }
+}
+
+/// Does the lineage know the base by its name, with one of these licences and in these dimensions? Then it says so.
+fn confirmed<'i>(
+    ids: impl IntoIterator<Item = &'i str>,
+    about: &str,
+    subject: &Subject,
+    judge: &mut Judge<'_>,
+) -> bool {
+    let lineage = judge.policies.lineage();
+    let parents = subject.parents();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let fits = |name: &str| {
+        let known = lineage.with_ancestors(name).into_iter().find_map(|(_, model)| model.shape);
+        known.zip(subject.shape).is_none_or(|(known, shape)| shape.resembles(&known))
+    };
+    let names = subject.names().into_iter().filter(|name| !parents.contains(name));
+    let known = names.filter_map(|name| Some((name, lineage.find(name)?)));
+    let confirming =
+        |(name, model): &(&str, &Model)| model.is_certain() && ids.contains(&model.license.as_str()) && fits(name);
+    let Some((name, model)) = known.into_iter().find(confirming) else { return false };
+    judge.evidence(
+        F::LineageConfirms,
+        about,
+        format!("{name} is known to stand under {}: {}", model.license, model.source),
+        "keep the source at hand",
+    );
+    true
 }
 
 /// The first differences, and how many there are besides.

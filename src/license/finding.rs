@@ -97,18 +97,24 @@ findings! {
     TextUnknown = "text-unknown", "text", Review;
     /// A licence file could not be read as text.
     TextUnreadable = "text-unreadable", "text", Review;
-    /// The text is not in the base's folder: the vendor vouches for it.
-    TextVouched = "text-vouched", "text", Note;
+    /// The text is not in the base's folder: the vendor alone vouches for it.
+    TextVouched = "text-vouched", "text", Review;
     /// A licensor put another licence in the place of this one.
     TextReplaced = "text-replaced", "text", Note;
     /// Which of two licences binds turns on when the base was had, and that was not stated.
     ObtainedNotStated = "obtained-not-stated", "text", Review;
     /// The card names a licence, and its text is not there.
     ClaimedWithoutText = "claimed-without-text", "text", Review;
+    /// The lineage knows this model with the licence that the card or the vendor names.
+    LineageConfirms = "lineage-confirms", "lineage", Note;
     /// The card names a licence that there is no record of.
     ClaimUnknown = "claim-unknown", "text", Review;
     /// The card names another licence than the text.
     CardAndTextDiffer = "card-and-text-differ", "text", Review;
+    /// The card's prose holds a condition that no licence states.
+    CardRestricts = "card-restricts", "commercial-use", Review;
+    /// The hub asks to accept terms before it hands the base out.
+    AcceptanceAsked = "acceptance-asked", "text", Note;
     /// The card offers a choice of licences.
     LicenseChoice = "license-choice", "text", Review;
     /// Several licences bind the base together.
@@ -123,6 +129,16 @@ findings! {
     ParentCycle = "parent-cycle", "lineage", Review;
     /// The base has the shape of a model under another licence.
     ShapeResembles = "shape-resembles", "lineage", Review;
+    /// The tokenizer is a family's, and no licence of that family was found.
+    TokenizerResembles = "tokenizer-resembles", "lineage", Note;
+    /// Card, configs and weights name different models that the base was made from.
+    ParentsDiffer = "parents-differ", "lineage", Review;
+    /// What the card says of how the base was made does not fit what is there.
+    RelationDiffers = "relation-differs", "lineage", Review;
+    /// The base calls itself by another licence than its parent's, which stays.
+    Relicensed = "relicensed", "derivative-own-terms", Review;
+    /// Neither a config nor a GGUF says what the base is.
+    ConfigMissing = "config-missing", "lineage", Note;
     /// A text that must travel is not at hand.
     TextNotAtHand = "text-not-at-hand", "ship-licence-text", Review;
     /// Two licences ask for what cannot be done together.
@@ -215,6 +231,8 @@ findings! {
     GeneratorUnknown = "generator-unknown", "output-training", Review;
     /// Training data was written by a model whose terms limit training on its outputs.
     GeneratedDataLimited = "generated-data-limited", "output-training", Review;
+    /// The base learnt from a data set that is limited.
+    DataSetLimited = "data-set-limited", "data", Note;
     /// A question that law or the text leaves open, whose answers differ in effect.
     OpenQuestion = "open-question", "question", Review;
     /// A question that law or the text leaves open; the duties are the same either way.

@@ -24,6 +24,16 @@ pub enum Identity {
     Unknown,
 }
 
+impl Identity {
+    /// The licences whose own text it is.
+    pub(super) fn ids(&self) -> Vec<&str> {
+        match self {
+            Self::Known(known) => known.iter().map(|(id, _)| id.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Identifies a licence text.
 pub fn identify(text: &str, policies: &Policies) -> Identity {
     let tokens = tokens(text);

@@ -5,6 +5,7 @@ use super::facts::{Record, Role};
 use super::finding::FindingCode;
 use super::lineage::Lineage;
 use super::org::{Decision, ORG, Org};
+use super::signs::{self, Signs};
 use super::spans::{OpenSpan, SpansFile};
 use crate::data::{self, Folder, nearest};
 use crate::digest::Sha256;
@@ -18,6 +19,7 @@ pub struct Policies {
     records: BTreeMap<String, Record>,
     vocabulary: Vocabulary,
     lineage: Lineage,
+    signs: Signs,
     pub(super) spans: Vec<OpenSpan>,
     pub(super) known: BTreeMap<Sha256, Vec<(String, Role)>>,
     org: Org,
@@ -123,14 +125,16 @@ impl Policies {
             }
         }
         let lineage = Lineage::read(files, |id| records.contains_key(id))?;
+        let signs = Signs::read(files, |id| records.contains_key(id))?;
         let org = Org::read(files)?;
-        let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"];
-        let facts: BTreeMap<_, _> = facts.into_iter().flat_map(|prefix| files.under(prefix)).collect();
+        let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"].into_iter().chain(signs::FILES);
+        let facts: BTreeMap<_, _> = facts.flat_map(|prefix| files.under(prefix)).collect();
         vocabulary.check_fields(Path::new(ORG), org.forbidden_fields())?;
         Ok(Self {
             records,
             vocabulary,
             lineage,
+            signs,
             spans: spans.open,
             known,
             org,
@@ -152,6 +156,11 @@ impl Policies {
     /// Known models and what they were made from.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
+    }
+
+    /// Well-known data sets, phrases and tokenizers.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
     }
 
     /// What the organisation's decision on this kind of finding is today.
@@ -222,7 +231,7 @@ impl Policies {
         known(place, "licence", id, self.records.keys().map(String::as_str))
     }
 
-    /// Digest of records, vocabulary, open spans and lineage.
+    /// Digest of records, vocabulary, open spans, lineage and signs.
     pub fn facts_digest(&self) -> Sha256 {
         self.facts_digest
     }

@@ -50,6 +50,15 @@ impl Shape {
     }
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} wide, {} layers, {} heads", self.hidden, self.layers, self.heads)?;
+        self.kv_heads.iter().try_for_each(|n| write!(f, ", {n} of keys and values"))?;
+        self.ffn.iter().try_for_each(|n| write!(f, ", {n} wide inside"))?;
+        write!(f, ", {} tokens", self.vocabulary)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What is judged: the evidence that a base's folder gives of its licences. Weights may be absent.
 
+use super::evidence::{CARD, Evidence, Gathering, Topic};
 use super::shape::Shape;
 use super::text::MAX_BYTES;
 use crate::base::Base;
@@ -9,13 +10,14 @@ use crate::error::{AtPath, Error, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// More licence files than this in one folder are refused.
 pub const MAX_FILES: usize = 64;
 
-/// Licence files, claims and parents of a base. It can be kept and read back, to be judged again without the base.
+/// What a base's folder says of its licences and of what it was made from. It can be kept and read back, to be judged
+/// again without the base.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Subject {
@@ -25,14 +27,16 @@ pub struct Subject {
     pub texts: Vec<TextFile>,
     /// Notice files, to be carried.
     pub notices: Vec<TextFile>,
-    /// What card and weights say of the licence.
-    pub claims: Vec<Claim>,
-    /// Models that the base says it was made from.
-    pub parents: Vec<String>,
-    /// A name in the config that may be the base's own or a parent's.
-    pub config_name: Option<String>,
-    /// Its dimensions, as its config gives them.
+    /// Every claim, with its place.
+    pub evidence: Vec<Evidence>,
+    /// What follows the card's front matter, and the line that it begins in.
+    pub prose: Option<(String, usize)>,
+    /// Its dimensions, as its config or a GGUF gives them.
     pub shape: Option<Shape>,
+    /// The special tokens of its tokenizer.
+    pub tokens: BTreeSet<String>,
+    /// Is there a config, or a GGUF in its place?
+    pub has_config: bool,
     /// Does the base take pictures or sound, too?
     pub multimodal: bool,
     digest: Sha256,
@@ -74,35 +78,79 @@ impl Subject {
             let name = path.file_name().map_or_else(|| "LICENSE".into(), |n| n.to_string_lossy().into_owned());
             texts.push(TextFile { name, bytes: data::read_bytes(path, MAX_BYTES)?, vouched: true });
         }
+        let mut found = Gathering::default();
+        for (topic, files) in [(Topic::Text, &texts), (Topic::Notice, &notices)] {
+            for file in files {
+                let at = file.vouched.then(|| "[base] license-text".to_owned());
+                found.add(topic, &Sha256::of(&file.bytes).to_string(), &file.name, at);
+            }
+        }
+        base.card.iter().for_each(|card| found.card(card));
+        found.config(base);
+        let tokens = found.tokenizer(&base.folder)?;
+        found.adapter(&base.folder)?;
+        found.merge(&base.folder)?;
+        found.safetensors(base);
+        base.gguf.iter().try_for_each(|gguf| found.gguf(gguf))?;
         let config = base.config.value();
+        let shape = Shape::of(config);
+        shape.iter().for_each(|shape| found.dimensions(shape, base));
         let mut subject = Self {
             name: base.name(),
-            claims: claims(base),
-            parents: parents(base)?,
+            evidence: found.0,
+            prose: base.card.as_ref().map(|card| (card.prose.clone(), card.prose_line)),
             multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
-            config_name: base.hub_name().map(String::from),
-            shape: Shape::of(config),
+            shape,
+            has_config: base.config.is_there(),
+            tokens,
             texts,
             notices,
             digest: Sha256([0; 32]),
         };
-        subject.digest = subject.evidence();
+        subject.digest = Sha256::of_json(&(&subject.evidence, &subject.tokens, &subject.shape, subject.multimodal));
         Ok(subject)
     }
 
-    /// Over all evidence: texts, notices, claims, parents, dimensions.
+    /// Over all evidence: texts, notices, card, claims, names, dimensions, tokenizer.
     pub fn digest(&self) -> Sha256 {
         self.digest
     }
 
-    fn evidence(&self) -> Sha256 {
-        let files = |files: &[TextFile]| -> Vec<_> {
-            files.iter().map(|f| (f.name.clone(), Sha256::of(&f.bytes), f.vouched)).collect()
-        };
-        Sha256::of_json(&(
-            (files(&self.texts), files(&self.notices), &self.claims),
-            (&self.parents, &self.config_name, self.multimodal, &self.shape),
-        ))
+    /// The evidence on one topic.
+    pub fn on(&self, topic: Topic) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(move |e| e.topic == topic)
+    }
+
+    /// Models that the base says it was made from, each once.
+    pub fn parents(&self) -> Vec<&str> {
+        let mut parents: Vec<&str> = self.on(Topic::Parent).map(|e| e.says.as_str()).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        parents
+    }
+
+    /// Names in its configs that may be the base's own or a parent's, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.on(Topic::Name).map(|e| e.says.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Licences that are named, each once; `other` says nothing where its name stands beside it.
+    pub fn claims(&self) -> Vec<Claim> {
+        let mut claims: Vec<Claim> = Vec::new();
+        for claim in self.on(Topic::License) {
+            let name = |e: &&Evidence| claim.says == "other" && e.file == claim.file;
+            let names: Vec<&Evidence> = self.on(Topic::LicenseName).filter(name).collect();
+            let by = if claim.file == CARD { "card" } else { "weights" };
+            for said in if names.is_empty() { vec![claim] } else { names } {
+                if !claims.iter().any(|c| c.license == said.says) {
+                    claims.push(Claim { license: said.says.clone(), by });
+                }
+            }
+        }
+        claims
     }
 }
 
@@ -144,43 +192,13 @@ fn lower_name(path: &Path) -> String {
 
 /// `LICENSE`, `MODEL_LICENSE.txt`, `Tongyi Qianwen LICENSE AGREEMENT`, `COPYING`, `USE_POLICY.md`; no program.
 fn is_license_name(name: &str) -> bool {
-    let program = [".py", ".json", ".jinja", ".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end));
+    let program = [".py", ".json", ".jinja", ".safetensors", ".gguf", ".bin", ".model", ".toml"]
+        .iter()
+        .any(|end| name.ends_with(end));
     let plain: String = name.replace(['-', ' '], "_");
     !program
         && (["license", "licence", "use_policy"].iter().any(|word| plain.contains(word))
             || plain.starts_with("copying"))
-}
-
-fn claims(base: &Base) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    if let Some(card) = &base.card {
-        let mut named = card.words("license");
-        // `other` says nothing; its name stands beside it
-        if named.contains(&"other") && !card.words("license_name").is_empty() {
-            named.retain(|l| *l != "other");
-            named.extend(card.words("license_name"));
-        }
-        claims.extend(named.into_iter().map(|l| Claim { license: l.trim().to_owned(), by: "card" }));
-    }
-    let metadata = base.headers.metadata.iter().filter(|(key, _)| key.to_lowercase().ends_with("license"));
-    claims.extend(metadata.map(|(_, l)| Claim { license: l.trim().to_owned(), by: "weights" }));
-    claims.retain(|c| !c.license.is_empty());
-    claims.dedup_by(|a, b| a.license == b.license);
-    claims
-}
-
-fn parents(base: &Base) -> Result<Vec<String>> {
-    let mut parents: Vec<String> =
-        base.card.iter().flat_map(|c| c.words("base_model")).map(|p| p.trim().to_owned()).collect();
-    let adapter = base.folder.join("adapter_config.json");
-    if adapter.is_file() {
-        let value: Value =
-            serde_json::from_slice(&data::read_bytes(&adapter, MAX_BYTES)?).map_err(|e| Error::input(&adapter, e))?;
-        parents.extend(value.get("base_model_name_or_path").and_then(Value::as_str).map(String::from));
-    }
-    parents.sort();
-    parents.dedup();
-    Ok(parents)
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -189,18 +207,4 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     BASE64.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
-
-impl<'de> Deserialize<'de> for Claim {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Kept {
-            license: String,
-            by: String,
-        }
-        let Kept { license, by } = Kept::deserialize(deserializer)?;
-        let known = ["card", "weights"].into_iter().find(|word| *word == by);
-        let by = known.ok_or_else(|| serde::de::Error::custom(format!("nothing of a base makes claims as {by}")))?;
-        Ok(Self { license, by })
-    }
 }

@@ -4,6 +4,7 @@
 use super::chain::{BASE, Chain};
 use super::dates;
 use super::declared::{Customer, Use};
+use super::evidence::Evidence;
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::grants;
 use super::judge::Judge;
@@ -69,6 +70,7 @@ pub struct Report {
     licenses: Vec<Listed>,
     findings: Vec<Finding>,
     obligations: Vec<Obligation>,
+    evidence: Vec<Evidence>,
     customers: Vec<CustomerVerdict>,
     rulings: Vec<RulingState>,
     digests: Digests,
@@ -124,6 +126,7 @@ pub fn check(
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
         papers: Papers::collect(&chain, subject, declared, &obligations),
+        evidence: subject.evidence.iter().cloned().chain(chain.conditions).collect(),
         licenses: chain.listed,
         findings,
         obligations,
@@ -210,6 +213,11 @@ impl Report {
     /// The duties under this use.
     pub fn obligations(&self) -> &[Obligation] {
         &self.obligations
+    }
+
+    /// Every claim of the base's folder, with its place.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
     }
 
     /// The verdict for each customer.

@@ -5,6 +5,7 @@ mod bundle;
 mod cases;
 mod commands;
 mod corpus;
+mod evidence;
 mod fuzzing;
 mod house;
 mod license;
