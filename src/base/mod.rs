@@ -5,6 +5,7 @@ mod config;
 mod fingerprint;
 pub mod gguf;
 mod headers;
+mod norms;
 
 #[cfg(feature = "ml")]
 pub mod chat;
@@ -22,6 +23,7 @@ pub use config::Config;
 pub use fingerprint::Fingerprint;
 pub use gguf::Gguf;
 pub use headers::{Dtype, Headers, Metadata, TensorHeader};
+pub use norms::Norm;
 
 use crate::error::{AtPath, Code, Error, Result};
 use std::path::{Path, PathBuf};

@@ -3,8 +3,6 @@
 
 use super::clauses::Difference;
 use super::declared::{Origin, Use};
-use super::doubts;
-use super::evidence::Evidence;
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, differences, identify};
@@ -28,8 +26,6 @@ pub struct Chain<'p> {
     pub members: Vec<Member<'p>>,
     pub listed: Vec<Listed>,
     pub use_policies: Vec<(Vec<String>, TextFile)>,
-    /// What was found in the card's prose.
-    pub conditions: Vec<Evidence>,
 }
 
 impl<'p> Chain<'p> {
@@ -52,7 +48,6 @@ impl<'p> Chain<'p> {
         }
         chain.read_parents(subject, judge);
         chain.compare_shape(subject, judge);
-        chain.conditions = doubts::judge(subject, &chain, judge);
         let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -363,7 +358,9 @@ fn confirmed<'i>(
     let ids: Vec<&str> = ids.into_iter().collect();
     let fits = |name: &str| {
         let known = lineage.with_ancestors(name).into_iter().find_map(|(_, model)| model.shape);
+        let norms = lineage.find(name).and_then(|model| model.norms.as_ref());
         known.zip(subject.shape).is_none_or(|(known, shape)| shape.resembles(&known))
+            && norms.zip(subject.norms.as_ref()).is_none_or(|(known, norms)| norms.resembles(known).is_some())
     };
     let names = subject.names().into_iter().filter(|name| !parents.contains(name));
     let known = names.filter_map(|name| Some((name, lineage.find(name)?)));

@@ -7,7 +7,7 @@ use super::facts::{CommercialUse, DerivativeDistribution, OutputTraining, OwnTer
 use super::finding::FindingCode as F;
 use super::judge::Judge;
 use super::lineage::Lineage;
-use super::member::How;
+use super::member::{How, Listed};
 use super::policy::Policies;
 use super::signs::{Condition, DataSet};
 use super::subject::Subject;
@@ -28,6 +28,7 @@ pub fn judge(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) -> Vec
     parents(subject, judge);
     relation(subject, judge);
     relicensed(subject, chain, judge);
+    norms(subject, chain, judge);
     tokenizer(subject, chain, judge);
     acceptance(subject, judge);
     data_sets(subject, judge);
@@ -115,6 +116,28 @@ fn relicensed(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
             parent,
             format!("{parent} stands under {}, {why}; the base calls itself {found}", record.id),
             "take the parent's licence as the base's own, or rule on why its maker could choose another",
+        );
+    }
+}
+
+/// A known model's norms without its licence: whose child the weights are, whatever layers and vocabulary they have.
+fn norms(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
+    let lineage = judge.policies.lineage();
+    for (model, kept, alike) in subject.norms.iter().flat_map(|norms| lineage.of_norms(norms)) {
+        let listed = |l: &Listed| l.how != How::Data && l.id.as_ref() == Some(&model.license);
+        if chain.listed.iter().any(listed) {
+            continue;
+        }
+        judge.evidence(
+            F::WeightsResemble,
+            BASE,
+            format!(
+                "{alike} of {} norms of {} stand in the weights; it is under {}, which was not found",
+                kept.prints.len(),
+                model.ids[0],
+                model.license
+            ),
+            "find out what the base was made from and name it as `base_model` in the card, or rule on it",
         );
     }
 }

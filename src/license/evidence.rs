@@ -1,9 +1,10 @@
 //! The pieces of evidence that a base's folder holds: what each claims, and where it stands. Gathered, not judged.
 
+use super::norms::Norms;
 use super::shape::Shape;
 use super::text::MAX_BYTES;
 use crate::base::gguf::Gguf;
-use crate::base::{Base, Card, is_hub_name};
+use crate::base::{Base, Card, Norm, is_hub_name};
 use crate::data;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub enum Topic {
     Dimensions,
     /// What its tokenizer calls itself.
     Tokenizer,
-    /// Its norms' weights: the digest of their projections.
+    /// Its norms' weights: the digest of their fingerprints.
     Norms,
 }
 
@@ -134,6 +135,12 @@ impl Gathering {
     /// The dimensions that the config names.
     pub fn dimensions(&mut self, shape: &Shape, base: &Base) {
         self.add(Topic::Dimensions, &shape.to_string(), &file_name(base.config.path()), None);
+    }
+
+    /// The norms of the weights; the digest stands for their fingerprints.
+    pub fn norms(&mut self, norms: &Norms, vectors: &[Norm]) {
+        let says = format!("{} vectors of {}: {}", norms.prints.len(), norms.width, norms.digest());
+        self.add(Topic::Norms, &says, &file_name(&vectors[0].file), None);
     }
 
     /// `tokenizer_config.json`; gives its special tokens, which often betray a family.

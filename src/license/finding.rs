@@ -129,6 +129,8 @@ findings! {
     ParentCycle = "parent-cycle", "lineage", Review;
     /// The base has the shape of a model under another licence.
     ShapeResembles = "shape-resembles", "lineage", Review;
+    /// The weights' norms are those of a model under another licence.
+    WeightsResemble = "weights-resemble", "lineage", Review;
     /// The tokenizer is a family's, and no licence of that family was found.
     TokenizerResembles = "tokenizer-resembles", "lineage", Note;
     /// Card, configs and weights name different models that the base was made from.

@@ -2,6 +2,7 @@
 //! `policies/lineage.toml`.
 
 use super::facts::Standing;
+use super::norms::Norms;
 use super::shape::Shape;
 use crate::data::Folder;
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub struct Model {
     pub parents: Vec<String>,
     /// Their public dimensions, where they are certain.
     pub shape: Option<Shape>,
+    /// Fingerprints of some of its norms, made from its weights: `examples/norm_vectors.rs`.
+    pub norms: Option<Norms>,
 }
 
 fn yes() -> bool {
@@ -134,6 +137,14 @@ impl Lineage {
             at += 1;
         }
         line
+    }
+
+    /// Models whose norms stand in these weights, and how many of those that are kept.
+    pub fn of_norms<'a>(&'a self, norms: &'a Norms) -> impl Iterator<Item = (&'a Model, &'a Norms, usize)> {
+        self.models.iter().filter_map(|model| {
+            let kept = model.norms.as_ref()?;
+            Some((model, kept, norms.resembles(kept)?))
+        })
     }
 
     /// Models that one of this shape may be a child of; those whose vocabulary is the same, where there are some.

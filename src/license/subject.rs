@@ -1,6 +1,7 @@
 //! What is judged: the evidence that a base's folder gives of its licences. Weights may be absent.
 
 use super::evidence::{CARD, Evidence, Gathering, Topic};
+use super::norms::Norms;
 use super::shape::Shape;
 use super::text::MAX_BYTES;
 use crate::base::Base;
@@ -33,6 +34,8 @@ pub struct Subject {
     pub prose: Option<(String, usize)>,
     /// Its dimensions, as its config or a GGUF gives them.
     pub shape: Option<Shape>,
+    /// The fingerprints of its norms, where weights are at hand.
+    pub norms: Option<Norms>,
     /// The special tokens of its tokenizer.
     pub tokens: BTreeSet<String>,
     /// Is there a config, or a GGUF in its place?
@@ -95,12 +98,16 @@ impl Subject {
         let config = base.config.value();
         let shape = Shape::of(config);
         shape.iter().for_each(|shape| found.dimensions(shape, base));
+        let vectors = base.norms()?;
+        let norms = Norms::of(&vectors);
+        norms.iter().for_each(|norms| found.norms(norms, &vectors));
         let mut subject = Self {
             name: base.name(),
             evidence: found.0,
             prose: base.card.as_ref().map(|card| (card.prose.clone(), card.prose_line)),
             multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
             shape,
+            norms,
             has_config: base.config.is_there(),
             tokens,
             texts,

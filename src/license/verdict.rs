@@ -4,6 +4,7 @@
 use super::chain::{BASE, Chain};
 use super::dates;
 use super::declared::{Customer, Use};
+use super::doubts;
 use super::evidence::Evidence;
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::grants;
@@ -101,6 +102,7 @@ pub fn check(
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut judge = Judge::new(policies, declared, today);
     let chain = Chain::follow(subject, declared, &mut judge);
+    let conditions = doubts::judge(subject, &chain, &mut judge);
     let obligations = judge_members(&mut judge, &chain, subject);
     incompatible(&mut judge, &chain);
     dates::judge(&mut judge, &chain);
@@ -126,7 +128,7 @@ pub fn check(
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
         papers: Papers::collect(&chain, subject, declared, &obligations),
-        evidence: subject.evidence.iter().cloned().chain(chain.conditions).collect(),
+        evidence: subject.evidence.iter().cloned().chain(conditions).collect(),
         licenses: chain.listed,
         findings,
         obligations,

@@ -404,3 +404,90 @@ fn a_head_gives_the_tensors_to_whoever_reads_on() {
     let bytes = &std::fs::read(&path).unwrap()[tensor.start as usize..tensor.end as usize];
     assert_eq!((bytes, &tensor.shape[..], tensor.kind.name), (&3.0f32.to_le_bytes()[..], &[1][..], "F32"));
 }
+
+// ---- whose child the weights are
+
+/// The nano base's tensors with these of them left out or renamed, as a safetensors file.
+fn nano_weights(name: impl Fn(&str) -> Option<String>) -> Vec<u8> {
+    let bytes = std::fs::read("examples/01-helpdesk/base/model.safetensors").unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let kept = tensors.iter().filter_map(|(old, view)| Some((name(old)?, view)));
+    safetensors::serialize(kept, None).unwrap()
+}
+
+/// Under MIT, which is not the nano base's licence.
+fn under_mit(config: &str, weights: (&str, &[u8])) -> Report {
+    let files = [("LICENSE", spdx_text("MIT").as_bytes()), ("config.json", config.as_bytes()), weights];
+    check(&subject(&files), &declared(), &Policies::load(None).unwrap(), &[], now())
+}
+
+#[test]
+fn a_renamed_base_with_blocks_dropped_is_known_by_its_norms() {
+    // the middle block goes, the last one takes its name, and the vocabulary's matrix is another one
+    let pruned = nano_weights(|name| match name {
+        "model.embed_tokens.weight" => None,
+        name if name.contains(".layers.1.") => None,
+        name => Some(name.replace(".layers.2.", ".layers.1.")),
+    });
+    let config = r#"{"model_type": "llama", "hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 9000}"#;
+    let report = under_mit(config, ("own.safetensors", &pruned));
+    let told = finding(&report, "weights-resemble");
+    assert!(told.message.starts_with("3 of 5 norms of sealwright-nano"), "{}", told.message);
+    assert_eq!(report.verdict(), Verdict::NeedsReview);
+    let norms: Vec<_> = report.evidence().iter().filter(|e| e.topic == Topic::Norms).collect();
+    assert!(norms.len() == 1 && norms[0].file == "own.safetensors" && norms[0].says.starts_with("5 vectors of 96: "));
+    // without a config, and in another file's format
+    let bytes = std::fs::read("examples/01-helpdesk/base/model.safetensors").unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = |name: &str| -> Vec<f32> {
+        let numbers =
+            tensors.tensor(name).unwrap().data().chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])));
+        numbers.map(|bits| f32::from_bits(bits << 16)).collect()
+    };
+    let (last, first) = (values("model.norm.weight"), values("model.layers.0.input_layernorm.weight"));
+    let file = gguf(&[], &[], &[("output_norm.weight", &last), ("blk.0.attn_norm.weight", &first)]);
+    assert!(codes(&under_mit("{}", ("own.gguf", &file))).contains(&"weights-resemble"));
+    let one = gguf(&[], &[], &[("output_norm.weight", &last)]);
+    assert!(!codes(&under_mit("{}", ("own.gguf", &one))).contains(&"weights-resemble"));
+}
+
+#[test]
+fn another_training_of_the_same_shape_is_no_child_and_the_own_licence_is_silent() {
+    let mut state = 7u64;
+    let mut number = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        1.0 + (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let vectors: Vec<(String, Vec<f32>)> =
+        (0..7).map(|i| (format!("blk.{i}.attn_norm.weight"), (0..96).map(|_| number()).collect())).collect();
+    let tensors: Vec<(&str, &[f32])> = vectors.iter().map(|(name, values)| (name.as_str(), &values[..])).collect();
+    let config = include_str!("../../examples/01-helpdesk/base/config.json");
+    let report = under_mit(config, ("own.gguf", &gguf(&[], &[], &tensors)));
+    assert!(report.evidence().iter().any(|e| e.topic == Topic::Norms));
+    assert!(!codes(&report).contains(&"weights-resemble"), "{:?}", codes(&report));
+    // before training all norms are alike, and say nothing
+    let ones = gguf(&[], &[], &[("output_norm.weight", &[1.0; 96]), ("blk.0.attn_norm.weight", &[1.0; 96])]);
+    assert!(!under_mit(config, ("own.gguf", &ones)).evidence().iter().any(|e| e.topic == Topic::Norms));
+    let own = Base::open(Path::new("examples/01-helpdesk/base")).unwrap();
+    let subject = Subject::read(&own, None).unwrap();
+    let report = check(&subject, &declared(), &Policies::load(None).unwrap(), &[], now());
+    assert_eq!(subject.norms.unwrap().prints.len(), 7);
+    assert!(!codes(&report).contains(&"weights-resemble"), "{:?}", codes(&report));
+}
+
+/// `SEALWRIGHT_SMOLLM2` names a folder of SmolLM2-135M-Instruct in the Hugging Face layout.
+#[test]
+fn a_real_model_under_a_strange_licence_is_known_by_its_norms() {
+    let Some(folder) = std::env::var_os("SEALWRIGHT_SMOLLM2") else {
+        eprintln!("skipped: SEALWRIGHT_SMOLLM2 names no folder of SmolLM2-135M-Instruct");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("LICENSE", spdx_text("MIT").as_bytes())]);
+    let weights = Path::new(&folder).join("model.safetensors");
+    std::os::unix::fs::symlink(weights, dir.path().join("model.safetensors")).unwrap();
+    let subject = Subject::read(&Base::open(dir.path()).unwrap(), None).unwrap();
+    let report = check(&subject, &declared(), &Policies::load(None).unwrap(), &[], now());
+    let told = finding(&report, "weights-resemble");
+    assert!(told.message.starts_with("5 of 5 norms of HuggingFaceTB/SmolLM2-135M"), "{}", told.message);
+}
