@@ -30,6 +30,8 @@ ship = "adapter"
 terms = "closed"
 commercial = true
 fields = []
+[derivative]
+path = "adapter"
 "#;
 
 fn main() -> Result<()> {
@@ -95,7 +97,7 @@ fn check(folder: &Path) -> Result<f64> {
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     // a LLaMA's shape under Apache-2.0: a person must look
     if output.status.code() != Some(3) {
-        return Err(String::from_utf8_lossy(&output.stderr).into());
+        return Err(String::from_utf8_lossy(&output.stdout).into());
     }
     Ok(milliseconds)
 }
