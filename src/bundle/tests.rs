@@ -186,6 +186,44 @@ fn an_ssh_key_opens_what_was_sealed_for_it() {
     shop.open("b.sealed", |_| ()).unwrap();
 }
 
+/// Knows one passphrase, and is asked nothing else.
+struct Knows(&'static str);
+
+impl Person for Knows {
+    fn tell(&self, _: &str) {}
+
+    fn ask(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn ask_secret(&self, question: &str) -> Option<age::secrecy::SecretString> {
+        assert!(question.contains("ssh-locked"), "{question}");
+        Some(self.0.into())
+    }
+}
+
+#[test]
+fn an_ssh_key_under_a_passphrase_opens_for_who_knows_it() {
+    let mut shop = Shop::new();
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/keys");
+    let public = std::fs::read_to_string(vectors.join("ssh.pub")).unwrap();
+    shop.recipient = Recipient::parse(public.trim(), &|_| unreachable!()).unwrap();
+    shop.pack("b.sealed").unwrap();
+    let open = |passphrase: &'static str| {
+        let identities = Identities::read(&vectors.join("ssh-locked"), Arc::new(Knows(passphrase))).unwrap();
+        let request = Request {
+            identities: &identities,
+            now: "2026-06-01T12:00:00Z".parse().unwrap(),
+            base: None,
+            wanted: Use::Run,
+            seen: &Seen::at(shop.at("state")),
+        };
+        verify(&shop.at("b.sealed"), &shop.trust()).unwrap().open(&request).map(|_| ()).map_err(|e| e.code)
+    };
+    assert_eq!(open("another"), Err(Code::WrongCustomer));
+    assert_eq!(open("throw-away"), Ok(()));
+}
+
 #[test]
 fn an_entitlement_is_judged_before_anything_is_decrypted() {
     let mut shop = Shop::new();

@@ -181,7 +181,10 @@ impl Trust {
         manifest: &Manifest,
         by: impl Fn(&T) -> (&Vendor, u64),
     ) -> Result<T> {
-        let candidates = self.keys.iter().filter(|key| key.covers(&manifest.vendor, &manifest.product.name));
+        // a key that nothing bounds to a vendor speaks for the bundles that it signed itself, and for no others
+        let bound = |key: &&TrustedKey| key.vendor.is_some() || key.public.id() == manifest.vendor.key;
+        let covering = self.keys.iter().filter(|key| key.covers(&manifest.vendor, &manifest.product.name));
+        let candidates = covering.filter(bound);
         let (statement, signer) = sign::open::<T>(path, candidates.map(|key| &key.public))?;
         let key = self.key(signer.id()).expect("it is one of ours");
         let (vendor, issued) = by(&statement);

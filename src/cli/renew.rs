@@ -32,6 +32,10 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let state = State::lock(&product.state_folder())?;
     let ledger = Ledger::of(&product.folder, state.folder());
     let held = ledger.find(bundle::inspect(&args.bundle)?.id)?;
+    if held.recalled {
+        return Err(Error::new(Code::Usage, format!("the bundle is recalled: {}", held.holding.bundle))
+            .with_hint("pack a new one for the customer"));
+    }
     if args.until <= held.holding.until {
         return Err(Error::new(Code::Usage, format!("the bundle itself is good until {}", held.holding.until))
             .with_hint("a renewal can only extend; `sealwright ledger recall` takes a bundle back"));

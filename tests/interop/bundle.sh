@@ -34,7 +34,7 @@ head -c -1 "$BUNDLE" > cut
 check 1 'a byte less is refused'              "$SEALWRIGHT" verify cut --trust "$VENDOR"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem 2>/dev/null; openssl pkey -in other.pem -pubout -out other.pub
 check 3 'a key made by openssl is read, and not the signer' "$SEALWRIGHT" verify "$BUNDLE" --trust other.pub
-check 0 'openssl reads our keys'              bash -c '"$0" keygen vendor --out v.pem && openssl pkey -in v.pem -pubout | cmp - v.pub.pem' "$SEALWRIGHT"
+check 0 'openssl reads our keys'              bash -c '"$0" keygen vendor --out v.pem </dev/null && openssl pkey -in v.pem -pubout | cmp - v.pub.pem' "$SEALWRIGHT"
 check 0 'openssl reads a development key'     bash -c '"$0" keygen vendor --development --out d.pem && openssl pkey -in d.pem -pubout | cmp - d.pub.pem' "$SEALWRIGHT"
 check 0 'age reads our identities'            bash -c '"$0" keygen identity --out i.txt > said && age-keygen -y i.txt | cmp - said' "$SEALWRIGHT"
 finish

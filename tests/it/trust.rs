@@ -220,6 +220,8 @@ fn the_ledger_knows_who_has_what_and_recalls_it() {
     assert_eq!(verify(BUNDLE), "revoked-bundle");
     assert_eq!(verify(&BUNDLE.replace("acme", "globex")), "ok");
     assert_eq!(ledger(dir.path(), &[])[0]["recalled"], true);
+    let renewed = sealwright(dir.path(), &["renew", BUNDLE, "--until", "2199-12-31", "--json"]);
+    assert_eq!(code(&renewed), "usage", "what is recalled is not renewed");
     let shown = stdout(&sealwright(dir.path(), &["ledger"]));
     assert!(shown.lines().next().unwrap().ends_with("recalled"), "{shown}");
     assert_eq!(sealwright(dir.path(), &["ledger", "recall", "nobody"]).status.code(), Some(2));

@@ -366,3 +366,22 @@ fn a_clock_set_back_is_noticed_after_an_opening() {
     };
     assert_eq!(scene(later), Err(Code::ClockSetBack), "nine days back");
 }
+
+#[test]
+fn a_key_that_nothing_bounds_renews_only_what_it_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, beside) = (dir.path().join("b.sealed"), dir.path().join("renewal"));
+    std::fs::write(&path, Forge::honest().write()).unwrap();
+    let mut renewal = renewal(inspect(&path).unwrap().id);
+    renewal.content["until"] = json!("2199-12-31");
+    let keys = ["vendor.pub.pem", "development.pub.pem"];
+    let keys = keys.map(|name| sealwright::sign::PublicKey::read(&key_path(name)).unwrap());
+    let trust = Trust::in_keys(keys, false);
+    let code = |renewal: &Document| {
+        std::fs::write(&beside, renewal.bytes()).unwrap();
+        verify(&path, &trust).unwrap().renew(&beside, &trust).err().map(|e| e.code)
+    };
+    assert_eq!(code(&renewal), None);
+    (renewal.key, renewal.content["vendor"]) = ("development.pem", vendor("development.pem"));
+    assert_eq!(code(&renewal), Some(Code::UnknownSigner), "another vendor that is trusted, too");
+}
