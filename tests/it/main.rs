@@ -8,6 +8,7 @@ mod corpus;
 mod fuzzing;
 mod house;
 mod license;
+mod license_chain;
 mod license_use;
 mod pack;
 mod policies;
