@@ -1,8 +1,7 @@
-//! Everything that binds the derivative: the base's own texts and claims, its parents, the training data. Each member
-//! is judged alone; what speaks against the evidence itself is a finding here.
+//! Everything that binds the derivative by its base: the base's own texts and claims, and its parents. Each member is
+//! judged alone; what speaks against the evidence itself is a finding here.
 
 use super::clauses::Difference;
-use super::declared::{Origin, Use};
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, differences, identify};
@@ -17,6 +16,8 @@ use jiff::civil::Date;
 pub const BASE: &str = "base";
 /// A finding names no more models of one shape than this.
 const MAX_ALIKE: usize = 4;
+/// A base that names more parents than this is not followed further.
+const MAX_PARENTS: usize = 64;
 /// Nor more differences of one text.
 const MAX_TOLD: usize = 5;
 
@@ -26,11 +27,13 @@ pub struct Chain<'p> {
     pub members: Vec<Member<'p>>,
     pub listed: Vec<Listed>,
     pub use_policies: Vec<(Vec<String>, TextFile)>,
+    /// Whom to credit for data, and under which licence.
+    pub credits: Vec<(String, &'p Record)>,
 }
 
 impl<'p> Chain<'p> {
     /// Follows the evidence; findings on it go to `judge`.
-    pub fn follow(subject: &Subject, declared: &Use, judge: &mut Judge<'p>) -> Self {
+    pub fn follow(subject: &Subject, judge: &mut Judge<'p>) -> Self {
         let mut chain = Self::default();
         for file in &subject.texts {
             chain.read_text(file, subject, judge);
@@ -59,9 +62,6 @@ impl<'p> Chain<'p> {
                 "the strictest of their terms holds",
             );
         }
-        for origin in &declared.data {
-            chain.read_origin(&origin.path, &origin.origin, judge);
-        }
         chain
     }
 
@@ -89,8 +89,13 @@ impl<'p> Chain<'p> {
                 "keep a record of where the text came from, and rule on it",
             );
         }
-        let list =
-            |id: Option<&str>, how, score| Listed { id: id.map(String::from), of: file.name.clone(), how, score };
+        let list = |id: Option<&str>, how, score| Listed {
+            id: id.map(String::from),
+            of: file.name.clone(),
+            how,
+            score,
+            path: Vec::new(),
+        };
         match identity {
             Identity::Known(known) => {
                 for (id, role) in &known {
@@ -179,7 +184,7 @@ impl<'p> Chain<'p> {
                     format!("the {by} names a licence that is not known: {named}"),
                     "put the licence's text into the folder, or name one with `[base] license-text`",
                 );
-                self.listed.push(Listed { id: None, of: by.into(), how: How::Card, score: None });
+                self.listed.push(Listed { id: None, of: by.into(), how: How::Card, score: None, path: Vec::new() });
             }
             return;
         };
@@ -197,15 +202,30 @@ impl<'p> Chain<'p> {
                 },
             );
         }
-        self.listed.push(Listed { id: Some(record.id.clone()), of: by.into(), how: How::Card, score: None });
+        self.listed.push(Listed {
+            id: Some(record.id.clone()),
+            of: by.into(),
+            how: How::Card,
+            score: None,
+            path: Vec::new(),
+        });
         self.add(&record.id, by, How::Card, text, judge.policies);
     }
 
     fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {
-        let named = subject.parents().into_iter().map(|p| (p, true));
-        let names = subject.names().into_iter().filter(|name| !subject.parents().contains(name));
-        for (parent, certain) in named.chain(names.map(|p| (p, false))) {
-            let line = judge.policies.lineage().with_ancestors(parent);
+        let (parents, names) = (subject.parents(), subject.names());
+        let lineage = judge.policies.lineage();
+        // a name in its config may be a parent's
+        let own = lineage.find(&subject.name).filter(|_| !names.contains(&subject.name.as_str()));
+        if parents.len() > MAX_PARENTS {
+            let many = parents.len();
+            let message = format!("the base names {many} parents, of which {MAX_PARENTS} are judged");
+            judge.evidence(F::ParentUnknown, BASE, message, "have the others judged, and rule on it");
+        }
+        let named = parents.iter().map(|p| (*p, true));
+        let also = names.iter().filter(|name| !parents.contains(name)).map(|p| (*p, false));
+        for (parent, certain) in named.chain(also).take(MAX_PARENTS) {
+            let line = lineage.paths(parent);
             // a service's weights are nobody's base: the name only begins like one
             if !certain && line.first().is_some_and(|(_, model)| !model.begins.is_empty()) {
                 continue;
@@ -218,20 +238,32 @@ impl<'p> Chain<'p> {
                     "read its licence; add it to policies/lineage.toml, or rule on it",
                 );
             }
-            for (at, (name, model)) in line.into_iter().enumerate() {
-                self.add_parent(name, model, judge);
+            if line.iter().skip(1).any(|(_, model)| own.is_some_and(|own| std::ptr::eq(own, *model))) {
+                judge.evidence(
+                    F::ParentCycle,
+                    parent,
+                    format!("{} was made from {parent}, which was made from {0}", subject.name),
+                    "find out which of them is wrong; correct the card or the lineage, or rule on it",
+                );
+            }
+            for (at, (path, model)) in line.into_iter().enumerate() {
+                let path: Vec<String> = path.into_iter().map(String::from).collect();
+                self.add_parent(&path, model, certain, judge);
                 // the base's own name: the product file says when it was had
                 let obtained = judge.declared.obtained.filter(|_| !certain && at == 0);
-                self.add_earlier(name, model, obtained, judge);
+                self.add_earlier(&path, model, obtained, judge);
             }
         }
     }
 
-    fn add_parent(&mut self, parent: &str, model: &Model, judge: &mut Judge<'p>) {
-        let id = model.license.as_str();
-        self.listed.push(Listed { id: Some(id.to_owned()), of: parent.to_owned(), how: How::Lineage, score: None });
-        let bound = self.members.iter().find(|m| m.record.id == id).map(|m| m.how);
-        if !model.is_certain() && bound != Some(How::Text) {
+    /// `path`: from the base to it. `certain`: the base names the first of them as its parent.
+    fn add_parent(&mut self, path: &[String], model: &Model, certain: bool, judge: &mut Judge<'p>) {
+        let (id, parent) = (model.license.as_str(), &path[path.len() - 1]);
+        let listed =
+            Listed { id: Some(id.to_owned()), of: parent.clone(), how: How::Lineage, score: None, path: path.to_vec() };
+        self.listed.push(listed);
+        let bound = self.members.iter_mut().find(|m| m.record.id == id);
+        if !model.is_certain() && bound.as_ref().is_none_or(|m| m.how != How::Text) {
             judge.evidence(
                 F::ParentUnknown,
                 parent,
@@ -239,14 +271,18 @@ impl<'p> Chain<'p> {
                 "read its card and its licence; complete policies/lineage.toml, or rule on it",
             );
         }
+        let certain = certain && model.is_certain();
         // the same licence binds once; the strongest evidence is already there
-        if bound.is_none() {
-            self.add(id, parent, How::Lineage, listed_text(id), judge.policies);
+        match bound {
+            Some(member) if member.how == How::Lineage => member.certain |= certain,
+            Some(_) => {}
+            None => self.add_from(id, path, certain, judge.policies),
         }
     }
 
     /// The licence that a model stood under before, unless the copy was had later; of a parent nobody knows when.
-    fn add_earlier(&mut self, of: &str, model: &Model, obtained: Option<Date>, judge: &mut Judge<'p>) {
+    fn add_earlier(&mut self, path: &[String], model: &Model, obtained: Option<Date>, judge: &mut Judge<'p>) {
+        let of = &path[path.len() - 1];
         let Some(record) = model.earlier.as_deref().and_then(|id| judge.policies.record(id)) else { return };
         let Some(replaced) = &record.replaced else { return };
         if obtained.is_some_and(|day| day >= replaced.on) || self.members.iter().any(|m| m.record.id == record.id) {
@@ -260,8 +296,9 @@ impl<'p> Chain<'p> {
             format!("{of} stood under {} until {} came on {}; {when}", record.id, replaced.by, replaced.on),
             "both bind; state `[base] obtained` where it is the base's own name",
         );
-        self.listed.push(Listed { id: Some(record.id.clone()), of: of.to_owned(), how: How::Lineage, score: None });
-        self.add(&record.id, of, How::Lineage, listed_text(&record.id), judge.policies);
+        let id = Some(record.id.clone());
+        self.listed.push(Listed { id, of: of.clone(), how: How::Lineage, score: None, path: path.to_vec() });
+        self.add_from(&record.id, path, false, judge.policies);
     }
 
     /// Dimensions of a known model whose licence is not among those found.
@@ -285,63 +322,19 @@ impl<'p> Chain<'p> {
         );
     }
 
-    fn read_origin(&mut self, path: &str, origin: &Origin, judge: &mut Judge<'p>) {
-        let list =
-            |id: Option<&str>| Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None };
-        match origin {
-            Origin::Own => {}
-            Origin::License(named) => match named_by(named, judge.policies).as_slice() {
-                [record] => {
-                    self.listed.push(list(Some(&record.id)));
-                    judge.data_license(record, path);
-                }
-                _ => {
-                    judge.evidence(
-                        F::DataLicenseUnknown,
-                        path,
-                        format!("data under a licence that is not known: {named}"),
-                        "have its licence read, add a record to the policies, or rule on it",
-                    );
-                    self.listed.push(list(None));
-                }
-            },
-            Origin::GeneratedBy(model) => self.read_generator(path, model, judge),
-        }
-    }
-
-    /// What a model wrote: its terms on outputs, and those of what it was made from.
-    fn read_generator(&mut self, path: &str, model: &str, judge: &mut Judge<'p>) {
-        let line = judge.policies.lineage().with_ancestors(model);
-        let unsure = line.iter().find(|(_, known)| !known.is_certain());
-        let message = match unsure {
-            Some((name, known)) => {
-                format!("data written by {model}; {name} is said to stand under {}, {}", known.license, known.doubt())
-            }
-            None => format!("data written by {model}, whose terms are not known here"),
-        };
-        if line.is_empty() || unsure.is_some() {
-            judge.evidence(
-                F::GeneratorUnknown,
-                path,
-                message,
-                "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
-            );
-        }
-        for (name, known) in line {
-            let id = Some(known.license.clone());
-            self.listed.push(Listed { id, of: path.to_owned(), how: How::Data, score: None });
-            if let Some(record) = judge.policies.record(&known.license) {
-                let same = self.members.iter().any(|m| m.record.id == record.id);
-                judge.generated_data(record, path, name, same);
-            }
-        }
-    }
-
     fn add(&mut self, id: &str, of: &str, how: How, text: Option<Vec<u8>>, policies: &'p Policies) {
         // two copies of one text bind once
         let twice = how == How::Text && self.members.iter().any(|m| m.how == How::Text && m.record.id == id);
         if let Some(record) = policies.record(id).filter(|_| !twice) {
-            self.members.push(Member { record, of: of.to_owned(), how, text });
+            self.members.push(Member { record, of: of.to_owned(), how, path: Vec::new(), certain: true, text });
+        }
+    }
+
+    /// A licence that binds by a parent.
+    fn add_from(&mut self, id: &str, path: &[String], certain: bool, policies: &'p Policies) {
+        if let Some(record) = policies.record(id) {
+            let (of, path) = (path[path.len() - 1].clone(), path.to_vec());
+            self.members.push(Member { record, of, how: How::Lineage, path, certain, text: listed_text(id) });
         }
     }
 }
@@ -387,7 +380,7 @@ fn told(differences: &[Difference]) -> String {
 }
 
 /// The records that a card or a data set may mean by this name: an id, a card tag, or a `license_name`.
-fn named_by<'p>(named: &str, policies: &'p Policies) -> Vec<&'p Record> {
+pub fn named_by<'p>(named: &str, policies: &'p Policies) -> Vec<&'p Record> {
     let named = named.trim();
     let is = |id: &str| id.eq_ignore_ascii_case(named);
     if let Some(record) = policies.records().find(|r| is(&r.id) || r.id.strip_prefix("LicenseRef-").is_some_and(is)) {

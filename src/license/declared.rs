@@ -51,7 +51,8 @@ pub struct Use {
     pub grants: Vec<Grant>,
     /// What the derivative learns from.
     pub data: Vec<DataOrigin>,
-    /// Who gets it. Each is judged; of them, rulings bind the countries.
+    /// Who gets it. Each is judged; they are no part of the digest that rulings bind, but a ruling covers no customer in
+    /// another country than those of its day.
     #[serde(skip)]
     pub customers: Vec<Customer>,
 }
@@ -219,11 +220,14 @@ impl Use {
         of_customers.into_iter().try_for_each(|code| countries::check(&place("customer", "country", code), code))
     }
 
-    /// What rulings bind: all of it, and of the customers the countries, or who has none stated. Another customer in the
-    /// same country changes nothing.
+    /// What rulings bind; customers are no part of it.
     pub fn digest(&self) -> Sha256 {
-        let place = |c: &Customer| c.country.clone().ok_or_else(|| c.name.clone());
-        Sha256::of_json(&(self, self.customers.iter().map(place).collect::<BTreeSet<_>>()))
+        Sha256::of_json(self)
+    }
+
+    /// Where customers are; one whose country is not stated stands for itself.
+    pub fn places(&self) -> BTreeSet<String> {
+        self.customers.iter().map(|c| c.country.clone().unwrap_or_else(|| c.name.clone())).collect()
     }
 
     /// Will it be served to others? What ships nothing is; `None`: not stated.

@@ -42,6 +42,9 @@ pub struct Finding {
     pub remedy: String,
     /// What it is about: a file, a model, a data file.
     pub subject: String,
+    /// From the base to the parent that it came from, where it did not come from the base: `parent`, `grandparent`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
     /// The customer that it concerns; all where `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,

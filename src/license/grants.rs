@@ -3,8 +3,6 @@
 
 use super::declared::{Covered, Grant, Ship, Use};
 use super::facts::{CommercialUse, Record};
-use super::finding::FindingCode as F;
-use super::judge::Judge;
 use std::collections::BTreeSet;
 
 /// The stated grants, and which of them were relied on.
@@ -31,35 +29,15 @@ impl<'p> Grants<'p> {
         Some(words(self.stated[at].0))
     }
 
+    /// Those that nothing relied on, each with what speaks against it.
+    pub fn idle(&self) -> Vec<(&'p Grant, Option<String>)> {
+        let idle = self.stated.iter().enumerate().filter(|(at, _)| !self.used.contains(at));
+        idle.map(|(_, stated)| stated.clone()).collect()
+    }
+
     /// The next day on which one that was relied on ends.
     pub fn end(&self) -> Option<jiff::civil::Date> {
         self.used.iter().filter_map(|at| self.stated[*at].0.until).min()
-    }
-}
-
-/// Findings on grants that do not count, and on those that nothing asked for.
-pub fn report(judge: &mut Judge<'_>) {
-    let unused = |(at, _): &(usize, &(&Grant, Option<String>))| !judge.grants.used.contains(at);
-    let rest: Vec<(&Grant, Option<String>)> =
-        judge.grants.stated.iter().enumerate().filter(unused).map(|(_, stated)| stated.clone()).collect();
-    for (grant, against) in rest {
-        let what = format!("the grant {} ({} of {})", grant.reference, grant.kind, grant.license);
-        let (code, message, remedy) = match against {
-            Some(reason) => (
-                F::GrantNotApplied,
-                format!("{what} is not relied on: {reason}"),
-                "correct the [[grant]], or get one that covers this use",
-            ),
-            None => (
-                F::GrantUnused,
-                format!("{what} answers nothing: no licence that binds asks for it in this use"),
-                "nothing; or compare its `license` and `kind` with the findings",
-            ),
-        };
-        match judge.policies.record(&grant.license) {
-            Some(record) => judge.about(record, code, &grant.reference, message, remedy),
-            None => judge.evidence(code, &grant.reference, message, remedy),
-        }
     }
 }
 

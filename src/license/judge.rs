@@ -1,7 +1,7 @@
 //! Collects findings: each gets its severity from the organisation's policy, and the line that decided.
 
 use super::declared::Use;
-use super::facts::{CommercialUse, OutputTraining, Record, Standing};
+use super::facts::Record;
 use super::finding::{Finding, FindingCode as F, Severity};
 use super::grants::Grants;
 use super::member::Member;
@@ -67,6 +67,7 @@ impl<'p> Judge<'p> {
         self.push(code, Some(&member.record.id), Some(at.clause), &member.of, message, remedy);
         let finding = self.findings.last_mut().expect("just pushed");
         at.term.clone_into(&mut finding.term);
+        finding.path.clone_from(&member.path);
         if finding.severity == Severity::Deny && !member.may_deny() {
             finding.severity = Severity::Review;
         }
@@ -100,90 +101,10 @@ impl<'p> Judge<'p> {
             message,
             remedy: remedy.to_owned(),
             subject: subject.to_owned(),
+            path: Vec::new(),
             customer: None,
             ruled: None,
         });
-    }
-
-    /// Data under a licence: what bears on a model that learns from it. Nobody has seen the text, so nothing denies.
-    pub fn data_license(&mut self, record: &Record, path: &str) {
-        self.data_record(record, path);
-        let commercial = &record.commercial_use;
-        let forbids = commercial.iter().any(|c| matches!(c, CommercialUse::No | CommercialUse::ResearchOnly));
-        if self.declared.commercial && forbids {
-            self.about(
-                record,
-                F::CommercialUseForbidden,
-                path,
-                format!("{path} stands under {}, which is not for commercial use", record.id),
-                "train on other data, or have the owner's agreement and rule on it",
-            );
-            self.review_last();
-        } else if commercial.contains(&CommercialUse::Silent) && self.declared.commercial {
-            self.about(
-                record,
-                F::CommercialUseSilent,
-                path,
-                format!("{} says nothing on commercial use", record.id),
-                "have it read, and rule on it",
-            );
-        }
-        if record.is_share_alike() && self.declared.has_other_terms_than(&record.id) {
-            self.about(record, F::DataShareAlike, path,
-                format!("{path} stands under {}, a share-alike licence; whether a model trained on it is an adaptation is unsettled", record.id),
-                "train on other data, or have it judged and rule on it");
-        }
-    }
-
-    /// Data that a model wrote. `same`: the base stands under that model's licence, too.
-    pub fn generated_data(&mut self, record: &Record, path: &str, model: &str, same: bool) {
-        self.data_record(record, path);
-        let has = |word| record.output_training.contains(&word);
-        let own_family = record.output_training == [OutputTraining::SameFamilyOnly] && same;
-        if record.limits_outputs() && !own_family {
-            self.about(
-                record,
-                F::GeneratedDataLimited,
-                path,
-                format!("{path} was written by {model}; {} limits training on its outputs", record.id),
-                "train on other data, or have the limit judged and rule on it",
-            );
-        }
-        if has(OutputTraining::FreeWithName) {
-            for duty in record.duties("name-prefix") {
-                let words = duty.words.as_deref().unwrap_or("");
-                if !begins_with_word(&self.declared.title, words) {
-                    self.about(
-                        record,
-                        F::NamePrefixMissing,
-                        path,
-                        format!(
-                            "{path} was written by {model}, so the title must begin with {words}: {}",
-                            self.declared.title
-                        ),
-                        "change `product.title`, or train on other data",
-                    );
-                    self.review_last();
-                    self.findings.last_mut().expect("just pushed").clause = Some(duty.clause.clone());
-                }
-            }
-        }
-    }
-
-    /// A record that was not read whole clears no data.
-    fn data_record(&mut self, record: &Record, path: &str) {
-        if record.standing < Standing::Read {
-            self.about(
-                record,
-                F::RecordNotRead,
-                path,
-                format!(
-                    "what is recorded of {}, which {path} stands under, was not read from its whole text",
-                    record.id
-                ),
-                "read the whole terms and complete the record, or rule on it",
-            );
-        }
     }
 
     /// Leaves the last finding to a person, where it would deny.

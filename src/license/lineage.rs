@@ -127,12 +127,18 @@ impl Lineage {
 
     /// The model and all that it was made from, nearest first, each with a name.
     pub fn with_ancestors<'a>(&'a self, name: &'a str) -> Vec<(&'a str, &'a Model)> {
-        let mut line: Vec<(&str, &Model)> = self.find(name).map(|model| (name, model)).into_iter().collect();
+        self.paths(name).into_iter().map(|(path, model)| (path[path.len() - 1], model)).collect()
+    }
+
+    /// The same, each with the names on the way to it, its own the last.
+    pub fn paths<'a>(&'a self, name: &'a str) -> Vec<(Vec<&'a str>, &'a Model)> {
+        let mut line: Vec<(Vec<&str>, &Model)> = self.find(name).map(|model| (vec![name], model)).into_iter().collect();
         let mut at = 0;
-        while let Some((_, model)) = line.get(at).copied() {
+        while let Some((path, model)) = line.get(at).cloned() {
             for parent in &model.parents {
                 let new = self.find(parent).filter(|p| !line.iter().any(|(_, known)| std::ptr::eq(*known, *p)));
-                line.extend(new.map(|model| (parent.as_str(), model)));
+                let way = |model| ([path.as_slice(), &[parent.as_str()]].concat(), model);
+                line.extend(new.map(way));
             }
             at += 1;
         }

@@ -10,6 +10,10 @@ pub struct Member<'p> {
     /// The file, model or data file that it is the licence of.
     pub of: String,
     pub how: How,
+    /// From the base to what it is the licence of, where that is not the base: `parent`, `grandparent`.
+    pub path: Vec<String>,
+    /// Is the pairing of a parent and its licence known from its card?
+    pub certain: bool,
     /// Its text, where one is at hand.
     pub text: Option<Vec<u8>>,
 }
@@ -33,12 +37,14 @@ pub enum How {
 impl Member<'_> {
     /// Is it the base's own?
     pub fn is_of_base(&self) -> bool {
-        matches!(self.how, How::Text | How::Similar | How::Card)
+        self.path.is_empty() && matches!(self.how, How::Text | How::Similar | How::Card)
     }
 
-    /// May this member deny? Only a text that was identified and a record that was read whole.
+    /// May this member deny? Only a text that was identified, or a parent's licence that is known from its card; and a
+    /// record that was read whole.
     pub fn may_deny(&self) -> bool {
-        self.how == How::Text && self.record.standing == Standing::Read
+        let known = self.how == How::Text || (self.how == How::Lineage && self.certain);
+        known && self.record.standing == Standing::Read
     }
 }
 
@@ -54,4 +60,15 @@ pub struct Listed {
     /// Resemblance from 0 to 1, where the text is only similar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// From the base to it, where it is a parent: `parent`, `grandparent`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
+}
+
+impl Listed {
+    /// Without the vendor's own file names.
+    pub(super) fn for_customers(&self) -> Self {
+        let of = if self.how == How::Data { "training data".to_owned() } else { self.of.clone() };
+        Self { of, ..self.clone() }
+    }
 }

@@ -2,11 +2,11 @@
 
 use super::chain::Chain;
 use super::declared::{Ship, Use};
-use super::facts::{CommercialUse, Duty, Hosting, Open, Question, QuestionUse, Role, When};
+use super::facts::{CommercialUse, Duty, Hosting, Open, Question, QuestionUse, Record, Role, When};
 use super::finding::FindingCode as F;
 use super::judge::{At, Judge};
 use super::member::Member;
-use super::policy::DoneBy;
+use super::policy::{DoneBy, Policies};
 use serde::{Deserialize, Serialize};
 
 /// One duty of one licence.
@@ -31,24 +31,29 @@ pub struct Obligation {
     pub unmet: Option<String>,
 }
 
+impl Obligation {
+    /// A duty of a record, in the vocabulary's words.
+    pub fn of(policies: &Policies, record: &Record, duty: &Duty, unmet: Option<String>) -> Self {
+        let word = policies.duty(&duty.kind);
+        Self {
+            term: duty.kind.clone(),
+            license: record.id.clone(),
+            clause: duty.clause.clone(),
+            done_by: word.done_by,
+            words: duty.words.clone(),
+            how: word.satisfy.clone(),
+            unmet,
+        }
+    }
+}
+
 /// The duties of one member under this use; `crossed`: a line of users or revenue is. What a grant answers is none.
 pub fn of(judge: &mut Judge<'_>, member: &Member<'_>, chain: &Chain<'_>, crossed: bool) -> Vec<Obligation> {
     let due = member.record.obligations.iter().filter(|d| applies(d, member, judge.declared, crossed));
     let due: Vec<&Duty> = due.collect();
     let rest = due.into_iter().filter(|duty| !judge.is_granted(member, &duty.kind, &duty.clause));
     let rest: Vec<&Duty> = rest.collect();
-    let obligation = |duty: &Duty| {
-        let word = judge.policies.duty(&duty.kind);
-        Obligation {
-            term: duty.kind.clone(),
-            license: member.record.id.clone(),
-            clause: duty.clause.clone(),
-            done_by: word.done_by,
-            words: duty.words.clone(),
-            how: word.satisfy.clone(),
-            unmet: unmet(duty, member, chain),
-        }
-    };
+    let obligation = |duty| Obligation::of(judge.policies, member.record, duty, unmet(duty, member, chain));
     rest.into_iter().map(obligation).collect()
 }
 
@@ -62,7 +67,8 @@ fn applies(duty: &Duty, member: &Member<'_>, declared: &Use, crossed: bool) -> b
         (_, Some(When::Hosting)) => declared.hosted() != Some(false),
         (_, Some(When::AboveLimit)) => crossed,
         (_, Some(When::OutputsTrainAModel)) => declared.trains_models_on_outputs != Some(false),
-        (_, Some(When::OwnNoticesAdded)) => false,
+        // `pack` writes a NOTICE of its own
+        (_, Some(When::OwnNoticesAdded)) => handing_over,
         (_, Some(When::Always)) => true,
         // what rides along with copies: hosting gives none, unless the licence says that it does
         (kind, None) if !handing_over && RIDES_ALONG.contains(&kind) => {

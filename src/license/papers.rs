@@ -56,6 +56,9 @@ fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obliga
     for duty in duties.iter().filter(|d| matches!(d.term.as_str(), "notice-file" | "disclaimer-words")) {
         paragraphs.extend(duty.words.clone().filter(|words| !paragraphs.contains(words)));
     }
+    for (credit, record) in &chain.credits {
+        paragraphs.push(format!("The derivative learned from: {credit}, under {} ({}).", record.name, record.id));
+    }
     for file in &subject.notices {
         paragraphs.push(format!("{} of {base}:\n\n{}", file.name, String::from_utf8_lossy(&file.bytes)));
     }

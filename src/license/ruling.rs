@@ -7,6 +7,7 @@ use crate::digest::Sha256;
 use crate::error::{AtPath as _, Error, Result};
 use crate::license::Finding;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The file of rulings in a product's folder.
@@ -14,7 +15,7 @@ pub const FILE_NAME: &str = "rulings.toml";
 /// It may not be larger than this.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Digests of everything that was judged: a ruling binds them.
+/// Digests of everything that was judged, and where customers are: a ruling binds them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Digests {
     /// The base's licence files, card and parents.
@@ -26,6 +27,8 @@ pub struct Digests {
     /// The declared use.
     #[serde(rename = "use")]
     pub declared: Sha256,
+    /// Where customers are: countries, and who has none stated.
+    pub places: BTreeSet<String>,
 }
 
 /// `[[ruling]]`
@@ -40,6 +43,8 @@ pub struct Ruling {
     pub subject: String,
     /// The term at issue.
     pub term: String,
+    /// The customer, where the finding concerns one only.
+    pub customer: Option<String>,
     /// The role that answers for it.
     pub by: String,
     /// When it was given.
@@ -57,6 +62,9 @@ pub struct Ruling {
     /// Digest of the declared use.
     #[serde(rename = "use")]
     pub declared: Sha256,
+    /// Where customers were; it covers none elsewhere.
+    #[serde(default)]
+    pub places: BTreeSet<String>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -87,6 +95,7 @@ impl Ruling {
             license: finding.license.clone(),
             subject: finding.subject.clone(),
             term: finding.term.clone(),
+            customer: finding.customer.clone(),
             by: by.to_owned(),
             on,
             until: None,
@@ -95,13 +104,14 @@ impl Ruling {
             facts: digests.facts,
             policy: digests.policy,
             declared: digests.declared,
+            places: digests.places.clone(),
         }
     }
 
     /// Do both answer the same finding?
     pub fn is_on_the_same(&self, other: &Self) -> bool {
-        (self.code, &self.license, &self.subject, &self.term)
-            == (other.code, &other.license, &other.subject, &other.term)
+        (self.code, &self.license, &self.subject, &self.term, &self.customer)
+            == (other.code, &other.license, &other.subject, &other.term, &other.customer)
     }
 
     /// Why it no longer holds.
@@ -116,6 +126,10 @@ impl Ruling {
         if !changed.is_empty() {
             return Some(format!("lapsed: {} changed", changed.join(", ")));
         }
+        let new: Vec<&str> = digests.places.difference(&self.places).map(String::as_str).collect();
+        if !new.is_empty() {
+            return Some(format!("lapsed: it was given before there was a customer in {}", new.join(", ")));
+        }
         match self.until {
             Some(until) if until < today => Some(format!("lapsed: it held until {until}")),
             _ if self.on > today => Some(format!("not yet: it was given on {}", self.on)),
@@ -128,6 +142,7 @@ impl Ruling {
             && self.license == finding.license
             && self.subject == finding.subject
             && self.term == finding.term
+            && self.customer == finding.customer
     }
 }
 

@@ -229,7 +229,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for (declared, record) in uses().iter().flat_map(|u| policies.records().map(move |r| (u, r))) {
             let mut judge = Judge::new(&policies, declared, today);
-            let member = Member { record, of: "LICENSE".into(), how: How::Text, text: None };
+            let member =
+                Member { record, of: "LICENSE".into(), how: How::Text, path: Vec::new(), certain: true, text: None };
             rules::judge(&mut judge, &member, &subject);
             for finding in judge.findings {
                 seen.insert(finding.code);

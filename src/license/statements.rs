@@ -1,4 +1,5 @@
-//! Statements of the product file that contradict each other: one of them is wrong, so nothing that rests on it counts.
+//! Statements of the product file that contradict each other, and grants that answer nothing: what rests on them does not
+//! count.
 
 use super::chain::BASE;
 use super::declared::{Ship, Use};
@@ -11,6 +12,29 @@ pub fn compare(judge: &mut Judge<'_>) {
     let declared = judge.declared;
     for (message, remedy) in [reach(declared), terms(declared), revenue(declared), shared_data(declared)].concat() {
         judge.evidence(F::StatementsContradict, BASE, message, remedy);
+    }
+}
+
+/// Findings on grants that do not count, and on those that nothing asked for.
+pub fn grants(judge: &mut Judge<'_>) {
+    for (grant, against) in judge.grants.idle() {
+        let what = format!("the grant {} ({} of {})", grant.reference, grant.kind, grant.license);
+        let (code, message, remedy) = match against {
+            Some(reason) => (
+                F::GrantNotApplied,
+                format!("{what} is not relied on: {reason}"),
+                "correct the [[grant]], or get one that covers this use",
+            ),
+            None => (
+                F::GrantUnused,
+                format!("{what} answers nothing: no licence that binds asks for it in this use"),
+                "nothing; or compare its `license` and `kind` with the findings",
+            ),
+        };
+        match judge.policies.record(&grant.license) {
+            Some(record) => judge.about(record, code, &grant.reference, message, remedy),
+            None => judge.evidence(code, &grant.reference, message, remedy),
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! The report and its verdict: the worst of its findings, for the vendor and for each customer. Only a report makes
 //! a clearance.
 
-use super::chain::{BASE, Chain};
+use super::chain::Chain;
 use super::dates;
 use super::declared::{Customer, Use};
 use super::doubts;
 use super::evidence::Evidence;
-use super::finding::{Finding, FindingCode as F, Severity};
-use super::grants;
+use super::finding::{Finding, Severity};
+use super::incompatible;
 use super::judge::Judge;
 use super::member::Listed;
 use super::obligations::{self, Obligation};
+use super::origins;
 use super::papers::Papers;
 use super::policy::Policies;
 use super::rules;
@@ -101,18 +102,22 @@ pub fn check(
 ) -> Report {
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut judge = Judge::new(policies, declared, today);
-    let chain = Chain::follow(subject, declared, &mut judge);
+    let mut chain = Chain::follow(subject, &mut judge);
     let conditions = doubts::judge(subject, &chain, &mut judge);
-    let obligations = judge_members(&mut judge, &chain, subject);
-    incompatible(&mut judge, &chain);
+    let of_data = origins::judge(&mut judge, &mut chain);
+    let mut obligations = judge_members(&mut judge, &chain, subject);
+    obligations.extend(of_data);
+    dedup_obligations(&mut obligations);
+    incompatible::judge(&mut judge, &chain);
     dates::judge(&mut judge, &chain);
     statements::compare(&mut judge);
-    grants::report(&mut judge);
+    statements::grants(&mut judge);
     let digests = Digests {
         text: subject.digest(),
         facts: policies.facts_digest(),
         policy: policies.policy_digest(),
         declared: declared.digest(),
+        places: declared.places(),
     };
     let grants_end = judge.grants.end();
     let mut findings = judge.findings;
@@ -150,24 +155,7 @@ fn judge_members(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) ->
         obligations::questions(judge, member, &duties, subject.multimodal);
         obligations.extend(duties);
     }
-    dedup_obligations(&mut obligations);
     obligations
-}
-
-/// Two licences that each keep the derivative for themselves.
-fn incompatible(judge: &mut Judge<'_>, chain: &Chain<'_>) {
-    let alike = chain.members.iter().filter(|m| m.record.is_share_alike());
-    let mut ids: Vec<&str> = alike.map(|m| m.record.id.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.len() > 1 {
-        judge.evidence(
-            F::IncompatibleDuties,
-            BASE,
-            format!("the derivative cannot stand under each of these: {}", ids.join(", ")),
-            "have their compatibility judged, and rule on it; or take another base",
-        );
-    }
 }
 
 /// Each finding once, wherever its twin stands.
@@ -330,12 +318,12 @@ impl Clearance {
         self.report.expires
     }
 
-    /// `report.json` of a bundle: verdict, licences, obligations, policy digest. Without the vendor's figures, other
-    /// customers, findings and rulings' reasons.
+    /// `report.json` of a bundle: verdict, licences, obligations, policy digest. Without the vendor's figures, names of data
+    /// files, other customers, findings and rulings' reasons.
     pub fn report_json(&self) -> serde_json::Value {
         serde_json::json!({
             "verdict": self.verdict,
-            "licenses": self.report.licenses,
+            "licenses": self.report.licenses.iter().map(Listed::for_customers).collect::<Vec<_>>(),
             "obligations": self.report.obligations,
             "policy": self.report.digests.policy,
             "facts": self.report.digests.facts,

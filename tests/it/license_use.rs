@@ -283,7 +283,7 @@ fn a_ruling_does_not_cover_a_customer_in_another_country() {
     for new in [Some("DE"), None] {
         let report = with("berta", new);
         assert_eq!(report.verdict(), Verdict::NeedsReview, "{new:?}");
-        assert!(report.rulings()[0].state.contains("declared use changed"));
+        assert!(report.rulings()[0].state.contains(&format!("a customer in {}", new.unwrap_or("berta"))));
     }
 }
 
@@ -295,4 +295,20 @@ fn one_free_word_does_not_free_the_others() {
     assert!(has(&under("LicenseRef-hyperclova-x-seed", &training), "output-training-limited"));
     let named = Use { title: "Llama Helpdesk".into(), ..training };
     assert!(!has(&under("LicenseRef-llama-3.1", &named), "output-training-limited"));
+}
+
+#[test]
+fn a_ruling_on_one_customer_is_none_on_another() {
+    let customer = |name: &str| Customer { name: name.into(), country: None };
+    let use_ = Use { customers: vec![customer("acme"), customer("berta")], ..declared() };
+    let (policies, text, _) = with_made_up_texts("LicenseRef-hunyuan-large");
+    let files = [("LICENSE", text.as_str())];
+    let asked = judged_by(&policies, &files, &use_, &[]);
+    let of = |report: &Report, name: &str| report.customers().iter().find(|c| c.name == name).unwrap().verdict;
+    let acme = |f: &&Finding| f.code.name() == "country-not-stated" && f.customer.as_deref() == Some("acme");
+    let finding = asked.findings().iter().find(acme).unwrap();
+    let ruling = Ruling::answer(finding, asked.digests(), "compliance", "seat in the US", day("2026-05-01"));
+    let ruled = judged_by(&policies, &files, &use_, &[ruling]);
+    assert_eq!(of(&ruled, "acme"), Verdict::AllowWithObligations, "{:?}", codes(&ruled));
+    assert_eq!(of(&ruled, "berta"), Verdict::NeedsReview);
 }

@@ -9,6 +9,7 @@ mod evidence;
 mod fuzzing;
 mod house;
 mod license;
+mod license_chain;
 mod license_use;
 mod pack;
 mod policies;

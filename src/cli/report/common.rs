@@ -64,11 +64,22 @@ pub fn how(listed: &Listed) -> String {
 /// Where the licence says it: `MIT, clause 1`.
 pub fn clause(finding: &Finding) -> Option<String> {
     let license = finding.license.as_ref()?;
-    Some(match finding.clause.as_deref() {
+    let said = match finding.clause.as_deref() {
         None => license.clone(),
         Some("silent") => format!("{license}, which is silent on it"),
         Some(clause) => clause_of(license, clause),
-    })
+    };
+    Some(if finding.path.is_empty() { said } else { format!("{said}, by {}", way(&finding.path)) })
+}
+
+/// What a licence is of; of a parent's parent, the way to it.
+pub fn of(listed: &Listed) -> String {
+    if listed.path.len() > 1 { way(&listed.path) } else { visible(&listed.of) }
+}
+
+/// From the base to a parent: `base -> parent -> grandparent`.
+fn way(path: &[String]) -> String {
+    std::iter::once("base".to_owned()).chain(path.iter().map(|name| visible(name))).collect::<Vec<_>>().join(" -> ")
 }
 
 /// A numbered clause is called one; what has a name of its own (`Attachment A`, `use policy, item 3`) is not.

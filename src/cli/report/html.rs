@@ -76,7 +76,7 @@ fn verdict(name: &str) -> String {
 
 fn licenses(report: &Report) -> String {
     let row = |l: &sealwright::license::Listed| {
-        [code(l.id.as_deref().unwrap_or("unknown")), escaped(&common::how(l)), escaped(&l.of)]
+        [code(l.id.as_deref().unwrap_or("unknown")), escaped(&common::how(l)), escaped(&common::of(l))]
     };
     table("Licences", ["licence", "known by", "of"], report.licenses().iter().map(row))
 }

@@ -19,7 +19,7 @@ pub fn text(judged: &Judged) -> String {
     out.push_str("\nlicences\n");
     for listed in report.licenses() {
         let id = listed.id.as_deref().unwrap_or("unknown");
-        let _ = writeln!(out, "  {id}, known by {}: {}", common::how(listed), visible(&listed.of));
+        let _ = writeln!(out, "  {id}, known by {}: {}", common::how(listed), common::of(listed));
     }
     for (title, findings) in common::findings(report) {
         let _ = writeln!(out, "\n{title}");
