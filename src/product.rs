@@ -444,6 +444,11 @@ fn all_uses() -> Vec<String> {
     USES.map(String::from).to_vec()
 }
 
+/// What the program keeps of the product in this folder.
+pub fn state_folder(product: &Path) -> PathBuf {
+    product.join(".sealwright")
+}
+
 impl Product {
     /// Reads and checks the product file of a folder.
     pub fn read(folder: &Path) -> Result<Self> {
@@ -466,7 +471,7 @@ impl Product {
 
     /// What the program remembers of this product: checkpoints, stages, the development key.
     pub fn state_folder(&self) -> PathBuf {
-        self.folder.join(".sealwright")
+        state_folder(&self.folder)
     }
 
     fn check(&self, path: &Path) -> Result<()> {

@@ -56,7 +56,7 @@ fn component_of(plan: &PackPlan<'_>, index: usize, base: &Base) -> Value {
         "bom-ref": base_ref(index),
         "type": "machine-learning-model",
         "name": base.name,
-        "licenses": plan.papers.licenses.iter().map(|id| license(id)).collect::<Vec<_>>(),
+        "licenses": licenses(&plan.papers.licenses),
         "properties": properties,
     })
 }
@@ -108,6 +108,14 @@ fn data_sets(plan: &PackPlan<'_>, derivative: Sha256) -> Vec<Value> {
 
 fn property(name: &str, digest: &Sha256) -> Value {
     json!({"name": name, "value": digest})
+}
+
+/// All of them bind together: an SPDX expression, where there are several.
+fn licenses(ids: &[String]) -> Vec<Value> {
+    match ids {
+        [_, _, ..] => vec![json!({"expression": ids.join(" AND ")})],
+        ids => ids.iter().map(|id| license(id)).collect(),
+    }
 }
 
 /// An id where SPDX lists it, else a name.

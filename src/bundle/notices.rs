@@ -29,6 +29,9 @@ pub(super) fn model_card(plan: &PackPlan<'_>) -> String {
     }
     let _ = writeln!(text, "- Terms: {}\n- Licences of the base: {}", plan.terms, plan.papers.licenses.join(", "));
     let _ = writeln!(text, "- Pre-flight: {} (report.json)", plan.papers.verdict);
+    for duty in plan.papers.duties.iter().filter(|d| d.term == "display-mark") {
+        let _ = writeln!(text, "\n**{}**", duty.words.as_deref().unwrap_or_default());
+    }
     table(
         &mut text,
         "Measured",

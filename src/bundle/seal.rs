@@ -103,6 +103,7 @@ fn papers(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) -> Resul
             return Err(Error::new(Code::TooLarge, format!("{name} is larger than {} bytes", limits::MAX_PAPER_BYTES)));
         }
     }
+    plan.papers.check(&papers)?;
     if plan.papers.texts.is_empty() {
         return Err(Error::new(Code::UnmetObligation, "the clearance has no licence text to hand on"));
     }

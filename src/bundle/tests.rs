@@ -36,7 +36,11 @@ fn papers() -> Papers {
         license: "Apache-2.0".into(),
         term: "include-license".into(),
         clause: "4(a)".into(),
-        done_by: "LICENSES/".into(),
+        done_by: "pack".into(),
+        words: None,
+        met_by: Some("LICENSES/Apache-2.0.txt".into()),
+        unmet: None,
+        how: "the text is put into LICENSES/".into(),
     };
     Papers {
         verdict: "allow-with-obligations".into(),

@@ -33,7 +33,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let state = State::lock(&product.state_folder())?;
     let base = Base::open(&product.resolve(&product.base.path))?;
 
-    let report = args.preflight.judge(&product, &base)?;
+    let judged = args.preflight.judge(&product, &base)?;
+    let report = &judged.report;
     let clearance = report.clear()?;
     let trained = match product.train {
         Some(_) => Some(train::adapter_of(&product, &base, false, say)?),
@@ -44,10 +45,10 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         let shipment = Shipment::gather(&product, &base, &state, say)?;
         let mut stages = Stages::read(&state);
         for customer in &product.customers {
-            bundles.push(shipment.seal(&report.clear_for(&customer.name)?, customer, &mut stages)?);
+            bundles.push(shipment.seal(&judged, customer, &mut stages)?);
         }
     }
-    let built = Built { product: &product, base: &base, report: &report, trained: trained.as_ref(), bundles: &bundles };
+    let built = Built { product: &product, base: &base, report, trained: trained.as_ref(), bundles: &bundles };
     if say.is_json() {
         say.json_line(&built.json())
     } else {

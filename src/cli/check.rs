@@ -7,7 +7,7 @@ use sealwright::base::Base;
 use sealwright::digest::Sha256;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{
-    self, Covered, Customer, DataOrigin, Grant, Origin, Policies, Report, Ship, Subject, Use, Verdict,
+    self, Asked, Covered, Customer, DataOrigin, Grant, Origin, Policies, Report, Ruling, Ship, Subject, Use, Verdict,
 };
 use sealwright::product::{self, Product};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,22 @@ pub struct Args {
     /// Show the path from evidence to verdict for one fact, kind of duty or code
     #[arg(long, value_name = "TERM", conflicts_with_all = ["sarif", "html", "compare"])]
     why: Option<String>,
+    /// Draft the annex of the customer's contract, as Markdown; a bundle's report.json holds its digest
+    #[arg(long, conflicts_with_all = ["sarif", "html", "compare", "why"])]
+    annex: bool,
+    /// Judge again what was shipped: records that `pack` kept, or product folders; exit 3 where a verdict is worse or a
+    /// duty new
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["folder", "sarif", "html", "compare", "why", "annex"])]
+    watch: Vec<PathBuf>,
+}
+
+/// A report, and what it was asked about.
+pub struct Judgement {
+    pub subject: Subject,
+    pub declared: Use,
+    pub rulings: Vec<Ruling>,
+    pub policies: Policies,
+    pub report: Report,
 }
 
 /// What every command that judges can be told.
@@ -49,12 +65,15 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         return Err(Error::new(Code::Usage, "the report has one form at a time: --json, --sarif or --html")
             .with_hint("run `sealwright check` once for each form"));
     }
+    if !args.watch.is_empty() {
+        return super::watch::run(&args.watch, &args.preflight, say);
+    }
     let product = Product::read(&args.folder)?;
     let own = product.resolve(&product.base.path);
     let own = (args.compare.len() < 2).then_some(own);
     let bases: Vec<PathBuf> = own.into_iter().chain(args.compare.iter().cloned()).collect();
     let judge = |folder: &PathBuf| {
-        let report = args.preflight.judge(&product, &Base::open(folder)?)?;
+        let report = args.preflight.judge(&product, &Base::open(folder)?)?.report;
         Ok(Judged { base: folder.clone(), report })
     };
     let judged = bases.iter().map(judge).collect::<Result<Vec<_>>>()?;
@@ -73,7 +92,14 @@ fn show(args: &Args, product: &Product, judged: &[Judged], say: &Say) -> Result<
     if let Some(term) = &args.why {
         return why(term, &args.preflight.policies()?, judged, say);
     }
-    if args.sarif {
+    if let (true, [one]) = (args.annex, judged) {
+        let annex = one.report.annex();
+        if say.is_json() {
+            say.json(&serde_json::json!({"annex": annex, "sha256": Sha256::of(annex)}));
+        } else {
+            say.data(annex);
+        }
+    } else if args.sarif {
         say.json(&report::log(judged, &Places::read(product)?));
     } else if args.html {
         say.data(&report::page(&product.product.title, judged));
@@ -103,18 +129,23 @@ fn why(term: &str, policies: &Policies, judged: &[Judged], say: &Say) -> Result<
 
 impl Preflight {
     /// What the licences say of the product's use of this base.
-    pub fn judge(&self, product: &Product, base: &Base) -> Result<Report> {
-        let policies = self.policies()?;
+    pub fn judge(&self, product: &Product, base: &Base) -> Result<Judgement> {
         if let Some(path) = self.ruling.as_ref().filter(|path| !path.is_file()) {
             return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display())));
         }
-        let rulings = license::read_rulings(&self.rulings(product))?;
+        self.judge_by(product, base, license::read_rulings(&self.rulings(product))?)
+    }
+
+    /// The same, with these rulings.
+    pub fn judge_by(&self, product: &Product, base: &Base, rulings: Vec<Ruling>) -> Result<Judgement> {
+        let policies = self.policies()?;
         let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
         let subject = Subject::read(base, text.as_deref())?;
         let declared = declared(product)?;
         let places = Places::read(product)?;
         declared.check_words(&policies, &|table, key, value| places.path_of(table, key, value))?;
-        Ok(license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now()))
+        let report = license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now());
+        Ok(Judgement { subject, declared, rulings, policies, report })
     }
 
     /// Facts and decisions.
@@ -137,8 +168,15 @@ fn answer(verdict: Verdict) -> Answer {
     }
 }
 
+impl Judgement {
+    /// What was judged, to be kept.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { subject: &self.subject, declared: &self.declared, rulings: &self.rulings, policies: &self.policies }
+    }
+}
+
 /// The product file as the licence room's question.
-fn declared(product: &Product) -> Result<Use> {
+pub fn declared(product: &Product) -> Result<Use> {
     let (vendor, asked) = (&product.vendor, &product.declared_use);
     let users = vendor.monthly_active_users;
     Ok(Use {

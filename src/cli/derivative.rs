@@ -54,7 +54,7 @@ impl Derivative {
             return Err(Error::new(Code::WrongBase, format!("the adapter was trained on a base with another {first}"))
                 .with_hint("`sealwright train` trains on the base as it is now"));
         }
-        let redacted = state.folder().join("shipped").join(RECORD_FILE);
+        let redacted = state.folder().join("redacted").join(RECORD_FILE);
         record.redacted(&salt(state)?).write(redacted.parent().expect("it has a folder"))?;
         let source = |name: &str, path: PathBuf| SourceFile { name: name.into(), path };
         Ok(Self {

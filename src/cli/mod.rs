@@ -21,6 +21,7 @@ mod rule;
 mod secret;
 mod stages;
 mod verify;
+mod watch;
 
 #[cfg(feature = "ml")]
 mod build;

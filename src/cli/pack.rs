@@ -1,17 +1,18 @@
 //! `sealwright pack`: clearance + derivative + entitlement → one bundle a customer.
 
 use super::Answer;
-use super::check::Preflight;
+use super::check::{Judgement, Preflight};
 use super::derivative::Derivative;
 use super::say::Say;
 use super::secret::Secret;
-use super::stages::{Stages, State};
+use super::stages::{Stage, Stages, State};
+use super::watch::SHIPPED;
 use sealwright::base::{Base, Fingerprint};
 use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SourceFile, Trust, Use};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use sealwright::ledger::{Event, Holding, Ledger};
-use sealwright::license::Clearance;
+use sealwright::license::{Clearance, Shipped};
 use sealwright::product::{self, Customer, Product};
 use sealwright::sign::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -38,12 +39,12 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let state = State::lock(&product.state_folder())?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let report = args.preflight.judge(&product, &base)?;
+    let judged = args.preflight.judge(&product, &base)?;
     let shipment = Shipment::gather(&product, &base, &state, say)?;
     let mut stages = Stages::read(&state);
     let mut bundles = Vec::new();
     for customer in chosen(&product, &args.customer)? {
-        let sealed = shipment.seal(&report.clear_for(&customer.name)?, customer, &mut stages)?;
+        let sealed = shipment.seal(&judged, customer, &mut stages)?;
         if !say.is_json() {
             say.note(sealed.line());
         }
@@ -131,13 +132,9 @@ impl<'a> Shipment<'a> {
     }
 
     /// The bundle of one customer, packed anew only where something changed.
-    pub fn seal(&self, clearance: &Clearance, customer: &Customer, stages: &mut Stages) -> Result<Sealed> {
+    pub fn seal(&self, judged: &Judgement, customer: &Customer, stages: &mut Stages) -> Result<Sealed> {
+        let clearance = &judged.report.clear_for(&customer.name)?;
         self.may_reach(customer)?;
-        if let Some(duty) = clearance.unmet().next() {
-            let why = duty.unmet.as_deref().unwrap_or_default();
-            return Err(Error::new(Code::UnmetObligation, format!("{}, {}: {why}", duty.license, duty.clause))
-                .with_hint(duty.how.clone()));
-        }
         let ask = |question: &str| Secret::Bundle.ask(&format!("{question} of {}", customer.name), self.say);
         let recipients = customer.recipients.iter().map(|r| Recipient::parse(r, &ask)).collect::<Result<Vec<_>>>()?;
         let papers = Papers::from_clearance(clearance);
@@ -153,8 +150,20 @@ impl<'a> Shipment<'a> {
             Ok(Made { bytes: packed.size, id: packed.id, issued: plan.issued })
         })?;
         self.ledger.record(&holding(&plan, &stage.found, file.clone()))?;
+        self.keep(judged, &customer.name, &stage)?;
         let (customer, until) = (customer.name.clone(), customer.until);
         Ok(Sealed { customer, file, until, made: stage.found, from_before: stage.from_before })
+    }
+
+    /// Keeps what was judged, for `check --watch`; once for each bundle.
+    fn keep(&self, judged: &Judgement, customer: &str, stage: &Stage<Made>) -> Result<()> {
+        let product = format!("{}-{}", self.product.product.name, self.product.product.version);
+        let folder = self.product.state_folder().join(SHIPPED);
+        let path = folder.join(format!("{product}-{customer}.json"));
+        if stage.from_before && path.is_file() {
+            return Ok(());
+        }
+        Shipped::new(judged.asked(), &judged.report, product, customer, stage.found.id).write(&path)
     }
 
     fn plan<'p>(

@@ -1,12 +1,14 @@
 //! `sealwright rule`: writes a ruling on a finding for a person to sign off.
 
 use super::Answer;
-use super::check::Preflight;
+use super::check::{Judgement, Preflight};
 use super::say::{Say, visible};
+use super::secret::Secret;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
-use sealwright::license::{self, Finding, FindingCode, Ruling, Severity};
+use sealwright::license::{self, Finding, FindingCode, Policies, Ruling, Severity};
 use sealwright::product::Product;
+use sealwright::sign::SigningKey;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -30,6 +32,9 @@ pub struct Args {
     /// The last day that the ruling holds
     #[arg(long, value_name = "DATE")]
     until: Option<jiff::civil::Date>,
+    /// Sign with this private key: the policy can demand it
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     preflight: Preflight,
 }
@@ -40,7 +45,10 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     })?;
     let product = Product::read(&args.folder)?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let report = args.preflight.judge(&product, &base)?;
+    let path = args.preflight.rulings(&product);
+    let mut rulings = license::read_rulings(&path)?;
+    let Judgement { report, policies, .. } = args.preflight.judge_by(&product, &base, rulings.clone())?;
+    let signer = signer(args, &policies, say)?;
     let meant = |f: &&Finding| {
         f.code == code
             && (args.license.is_none() || f.license == args.license)
@@ -52,19 +60,35 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         return Err(nothing_to_rule_on(code, &findings));
     }
     let today = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-    let path = args.preflight.rulings(&product);
-    let mut rulings = license::read_rulings(&path)?;
     for finding in open {
         let mut ruling = Ruling::answer(finding, report.digests(), &args.by, &args.reason, today);
         ruling.until = args.until;
+        signer.as_ref().map(|key| ruling.sign(key)).transpose()?;
         // a lapsed ruling on the same finding has been answered anew
         rulings.retain(|r| !r.is_on_the_same(&ruling));
         say.note(format!("ruled on {}: {}", finding.code.name(), visible(&finding.message)));
         rulings.push(ruling);
     }
     license::write_rulings(&path, rulings)?;
-    say.note(format!("written for signing off: {}", path.display()));
+    let done = if signer.is_some() { "signed and written" } else { "written for signing off" };
+    say.note(format!("{done}: {}", path.display()));
+    if let Some(key) = policies.ruling_keys().first().filter(|_| signer.is_none()) {
+        say.note(format!("it counts only when it is signed, with `--key`: {} asks for that", key.place));
+    }
     Ok(Answer::Yes)
+}
+
+/// The key that signs; the policy must name it for the role, where it names any.
+fn signer(args: &Args, policies: &Policies, say: &Say) -> Result<Option<SigningKey>> {
+    let Some(path) = &args.key else { return Ok(None) };
+    let key = SigningKey::read(path, &|question| Secret::Key.ask(question, say))?;
+    let (id, keys) = (key.public().id(), policies.ruling_keys());
+    if keys.is_empty() || keys.iter().any(|k| k.by == args.by && k.key.id() == id) {
+        return Ok(Some(key));
+    }
+    let message = format!("the policy does not take rulings of {} by this key: {id}", args.by);
+    let hint = keys.iter().map(|k| format!("{} ({})", k.by, k.place)).collect::<Vec<_>>().join(", ");
+    Err(Error::new(Code::Usage, message).with_hint(format!("it names keys for: {hint}")))
 }
 
 fn nothing_to_rule_on(code: FindingCode, findings: &[&Finding]) -> Error {

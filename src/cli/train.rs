@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let report = args.preflight.judge(&product, &base)?;
+    let report = args.preflight.judge(&product, &base)?.report;
     match report.clear() {
         Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),
         Err(error) => say.warning(format!("what this trains cannot be packed as things stand: {error}")),

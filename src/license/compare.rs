@@ -83,6 +83,15 @@ impl From<&Report> for Account {
 }
 
 impl Account {
+    /// What concerns one customer: its verdict, and findings for all and for it.
+    pub fn for_customer(report: &Report, customer: &str) -> Self {
+        let mut account = Self::from(report);
+        account.customers.retain(|c| c.name == customer);
+        account.findings.retain(|f| f.customer.as_deref().is_none_or(|of| of == customer));
+        account.verdict = account.customers.first().map_or(account.verdict, |c| c.verdict);
+        account
+    }
+
     /// What changes from this judgement to `other`.
     pub fn changes(&self, other: &Self, same: Sameness) -> Changes {
         let step = |before: &CustomerVerdict, after: &CustomerVerdict| CustomerStep {

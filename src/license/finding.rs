@@ -1,5 +1,6 @@
 //! Findings: one fact met by one use, with a code that `sealwright explain` has a page on. The list is closed.
 
+use crate::digest::Sha256;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -60,6 +61,9 @@ pub struct Ruled {
     pub by: String,
     /// When it was given.
     pub on: jiff::civil::Date,
+    /// The key that signed it, where the policy asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Sha256>,
 }
 
 macro_rules! findings {

@@ -4,6 +4,7 @@
 //! [`Subject::read`] gathers the evidence of a base's folder, [`check`] meets the facts of every licence that binds
 //! with the declared [`Use`], [`Report::clear`] makes the [`Clearance`] without which nothing is packed.
 
+mod annex;
 mod chain;
 mod clauses;
 mod compare;
@@ -36,6 +37,7 @@ mod ruling;
 mod says;
 mod scan;
 mod shape;
+mod shipped;
 mod signs;
 mod sketch;
 mod spans;
@@ -49,7 +51,7 @@ pub use clauses::{Change, Clause, Difference};
 pub use compare::{Account, Changes, CustomerStep, Part, Sameness, Step};
 pub use declared::{Covered, Customer, DataOrigin, Grant, Origin, Ship, Use};
 pub use evidence::{Evidence, Topic};
-pub use facts::{Record, Role, Standing};
+pub use facts::{DerivativeDistribution, Record, Role, Standing};
 pub use finding::{Finding, FindingCode, Ruled, Severity};
 pub use identify::{Identity, clauses, differences, fingerprint, identify};
 pub use member::{How, Listed};
@@ -57,9 +59,13 @@ pub use norms::{NormPrint, Norms};
 pub use obligations::Obligation;
 pub use org::Decision;
 pub use policy::{DoneBy, ObligationWord, Policies};
-pub use ruling::{Digests, FILE_NAME as RULINGS, Ruling, RulingState, read as read_rulings, write as write_rulings};
+pub use ruling::{
+    Digests, FILE_NAME as RULINGS, Ruling, RulingKey, RulingSignature, RulingState, read as read_rulings,
+    write as write_rulings,
+};
 pub use says::{Clauses, Said, clauses_behind};
 pub use shape::Shape;
+pub use shipped::{Asked, FactChange, Shipped, Watched};
 pub use sketch::Sketch;
 pub use subject::{Claim, MAX_FILES, Subject, TextFile};
 pub use text::{MAX_BYTES, tokens};

@@ -26,6 +26,9 @@ pub struct Obligation {
     pub words: Option<String>,
     /// How it is met.
     pub how: String,
+    /// The file of the bundle that meets it, where `pack` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub met_by: Option<String>,
     /// Why it cannot be met now: `pack` refuses while this stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<String>,
@@ -42,6 +45,7 @@ impl Obligation {
             done_by: word.done_by,
             words: duty.words.clone(),
             how: word.satisfy.clone(),
+            met_by: None,
             unmet,
         }
     }

@@ -3,8 +3,10 @@
 //! `default.toml`, or for a line of `default.toml` the program's own.
 
 use super::finding::{FindingCode, Severity};
+use super::ruling::RulingKey;
 use crate::data::{self, Folder, nearest};
 use crate::error::{Error, Result};
+use crate::sign::PublicKey;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,9 @@ pub struct Decision {
 /// All decisions of a policies folder.
 pub struct Org {
     clearance_days: u32,
+    /// Place and word.
     forbidden: Vec<(String, String)>,
+    ruling_keys: Vec<RulingKey>,
     /// The newest first; the last one has no end.
     decisions: BTreeMap<FindingCode, Vec<Decision>>,
 }
@@ -43,6 +47,8 @@ struct DefaultFile {
     clearance_days: u32,
     fields: Fields,
     severity: BTreeMap<String, Spanned<Entry>>,
+    #[serde(default, rename = "ruling-key")]
+    ruling_keys: Vec<Spanned<KeyEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -51,11 +57,23 @@ struct Fields {
     forbidden: Vec<Spanned<String>>,
 }
 
-/// Another file of `org/`.
+/// Another file of `org/`: it may add forbidden fields and keys, and decide anew.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct OtherFile {
+    fields: Option<Fields>,
+    #[serde(default)]
     severity: BTreeMap<String, Spanned<Entry>>,
+    #[serde(default, rename = "ruling-key")]
+    ruling_keys: Vec<Spanned<KeyEntry>>,
+}
+
+/// `[[ruling-key]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    by: String,
+    pem: String,
 }
 
 /// `"review"`, or `{ severity = "review", reason = "…", until = "2027-12-31" }`.
@@ -70,8 +88,8 @@ impl Org {
     pub fn read(files: &Folder) -> Result<Self> {
         let file: DefaultFile = files.parse(ORG)?;
         let text = text_of(files, ORG);
-        let forbidden = file.fields.forbidden.into_iter();
-        let forbidden = forbidden.map(|f| (format!("{ORG}:{}", line(text, f.span().start)), f.into_inner())).collect();
+        let mut forbidden = placed(ORG, text, file.fields);
+        let mut ruling_keys = read_keys(ORG, text, file.ruling_keys)?;
         let mut decisions: BTreeMap<FindingCode, Vec<Decision>> = BTreeMap::new();
         for (code, decision) in read_entries(ORG, text, &file.severity)? {
             let own = decision.until.map(|_| program_decision(code)).transpose()?;
@@ -82,6 +100,8 @@ impl Org {
         }
         for (name, text) in files.under("org/").filter(|(name, _)| *name != ORG) {
             let other: OtherFile = files.parse(name)?;
+            other.fields.into_iter().for_each(|fields| forbidden.extend(placed(name, text, fields)));
+            ruling_keys.extend(read_keys(name, text, other.ruling_keys)?);
             for (code, decision) in read_entries(name, text, &other.severity)? {
                 let of = decisions.entry(code).or_default();
                 if let Some(first) = of.first().filter(|first| !first.place.starts_with(ORG)) {
@@ -91,7 +111,7 @@ impl Org {
                 of.insert(0, decision);
             }
         }
-        Ok(Self { clearance_days: file.clearance_days, forbidden, decisions })
+        Ok(Self { clearance_days: file.clearance_days, forbidden, ruling_keys, decisions })
     }
 
     /// What holds today.
@@ -108,9 +128,14 @@ impl Org {
         self.decisions.keys().filter_map(|code| self.decision(*code, today).until).min()
     }
 
-    /// Restricted fields that are refused.
-    pub fn forbidden_fields(&self) -> impl Iterator<Item = &String> {
-        self.forbidden.iter().map(|(_, field)| field)
+    /// Restricted fields that are refused, each with its file and line.
+    pub fn forbidden(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.forbidden.iter().map(|(place, field)| (place, field))
+    }
+
+    /// The keys whose rulings count.
+    pub fn ruling_keys(&self) -> &[RulingKey] {
+        &self.ruling_keys
     }
 
     /// How long a clearance holds.
@@ -130,6 +155,10 @@ impl Org {
                 unused.push(format!("{}: {} says what {} says", of[0].place, code.name(), then.place));
             }
         }
+        for (at, (place, field)) in self.forbidden.iter().enumerate() {
+            let before = self.forbidden[..at].iter().find(|(_, word)| word == field);
+            unused.extend(before.map(|(first, _)| format!("{place}: {field} is forbidden at {first}, too")));
+        }
         let idle = self.forbidden.iter().filter(|(_, field)| !restricted.contains(field.as_str()));
         unused.extend(idle.map(|(place, field)| format!("{place}: no licence on record restricts {field}")));
         unused
@@ -148,6 +177,23 @@ fn text_of<'f>(files: &'f Folder, name: &'f str) -> &'f str {
 
 fn line(text: &str, at: usize) -> usize {
     text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+/// Forbidden fields, each with its file and line.
+fn placed(name: &str, text: &str, fields: Fields) -> Vec<(String, String)> {
+    let place = |f: Spanned<String>| (format!("{name}:{}", line(text, f.span().start)), f.into_inner());
+    fields.forbidden.into_iter().map(place).collect()
+}
+
+/// The keys of one file.
+fn read_keys(name: &str, text: &str, entries: Vec<Spanned<KeyEntry>>) -> Result<Vec<RulingKey>> {
+    let read = |entry: Spanned<KeyEntry>| {
+        let place = format!("{name}:{}", line(text, entry.span().start));
+        let KeyEntry { by, pem } = entry.into_inner();
+        let key = PublicKey::parse(Path::new(&place), pem.trim_start())?;
+        Ok(RulingKey { by, place, key })
+    };
+    entries.into_iter().map(read).collect()
 }
 
 /// The decisions of one file, each with its line.

@@ -4,7 +4,8 @@
 use super::facts::{Record, Role};
 use super::finding::FindingCode;
 use super::lineage::Lineage;
-use super::org::{Decision, ORG, Org};
+use super::org::{Decision, Org};
+use super::ruling::RulingKey;
 use super::signs::{self, Signs};
 use super::spans::{OpenSpan, SpansFile};
 use crate::data::{self, Folder, nearest};
@@ -129,7 +130,7 @@ impl Policies {
         let org = Org::read(files)?;
         let facts = ["licenses/", "vocabulary.toml", "open-spans.toml", "lineage.toml"].into_iter().chain(signs::FILES);
         let facts: BTreeMap<_, _> = facts.flat_map(|prefix| files.under(prefix)).collect();
-        vocabulary.check_fields(Path::new(ORG), org.forbidden_fields())?;
+        org.forbidden().try_for_each(|(place, field)| vocabulary.check_fields(Path::new(place), [field]))?;
         Ok(Self {
             records,
             vocabulary,
@@ -175,7 +176,12 @@ impl Policies {
 
     /// Does the organisation take a product that touches this restricted field as forbidden?
     pub fn forbids_field(&self, field: &str) -> bool {
-        self.org.forbidden_fields().any(|f| f == field)
+        self.org.forbidden().any(|(_, word)| word == field)
+    }
+
+    /// The keys whose rulings count; where there are none, a ruling needs no signature.
+    pub fn ruling_keys(&self) -> &[RulingKey] {
+        self.org.ruling_keys()
     }
 
     /// How long a clearance holds.
@@ -201,6 +207,11 @@ impl Policies {
     pub fn meaning(&self, term: &str) -> Option<&str> {
         let fact = self.vocabulary.facts.iter().find(|f| f.name == term).map(|f| f.meaning.as_str());
         fact.or_else(|| self.vocabulary.obligation(term).map(|o| o.meaning.as_str()))
+    }
+
+    /// What a restricted field of use is, by the vocabulary.
+    pub fn field_meaning(&self, field: &str) -> Option<&str> {
+        self.vocabulary.fields.get(field).map(String::as_str)
     }
 
     /// Every fact and kind of duty of the vocabulary.

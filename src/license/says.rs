@@ -5,10 +5,10 @@ use super::facts::*;
 use super::finding::FindingCode;
 use super::limits::describe;
 use super::policy::Policies;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing that a licence says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// A word of the vocabulary, a line, a duty or a question.
     pub value: String,

@@ -12,7 +12,7 @@ use super::judge::Judge;
 use super::member::Listed;
 use super::obligations::{self, Obligation};
 use super::origins;
-use super::papers::Papers;
+use super::papers::{self, Papers};
 use super::policy::Policies;
 use super::rules;
 use super::ruling::{self, Digests, Ruling, RulingState};
@@ -108,6 +108,7 @@ pub fn check(
     let mut obligations = judge_members(&mut judge, &chain, subject);
     obligations.extend(of_data);
     dedup_obligations(&mut obligations);
+    papers::meet(&mut obligations, &chain, declared, policies);
     incompatible::judge(&mut judge, &chain);
     dates::judge(&mut judge, &chain);
     statements::compare(&mut judge);
@@ -126,13 +127,13 @@ pub fn check(
     let ends = rulings_of_today.chain(policies.decisions_end(today)).chain(grants_end);
     let last = today.saturating_add(jiff::Span::new().days(i64::from(policies.clearance_days())));
     let expires = ends.fold(last, jiff::civil::Date::min);
-    let rulings = ruling::apply(&mut findings, rulings, &digests, today);
+    let rulings = ruling::apply(&mut findings, rulings, &digests, policies.ruling_keys(), today);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let customer = |c: &Customer| CustomerVerdict { name: c.name.clone(), verdict: worst(&findings, Some(&c.name)) };
     Report {
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
-        papers: Papers::collect(&chain, subject, declared, &obligations),
+        papers: Papers::collect(&chain, subject, declared, &obligations, policies),
         evidence: subject.evidence.iter().cloned().chain(conditions).collect(),
         licenses: chain.listed,
         findings,
@@ -225,6 +226,11 @@ impl Report {
         &self.digests
     }
 
+    /// The draft of a contract annex out of the duties that flow down: Markdown, the same for every customer.
+    pub fn annex(&self) -> &str {
+        &self.papers.annex
+    }
+
     /// The day of the judgement.
     pub fn judged(&self) -> jiff::civil::Date {
         self.judged
@@ -308,6 +314,11 @@ impl Clearance {
         &self.report.papers.notice
     }
 
+    /// Digest of the contract annex that [`Report::annex`] drafts.
+    pub fn annex_digest(&self) -> Sha256 {
+        Sha256::of(&self.report.papers.annex)
+    }
+
     /// Digest of the organisation's decisions.
     pub fn policy_digest(&self) -> Sha256 {
         self.report.digests.policy
@@ -318,7 +329,7 @@ impl Clearance {
         self.report.expires
     }
 
-    /// `report.json` of a bundle: verdict, licences, obligations, policy digest. Without the vendor's figures, names of data
+    /// `report.json` of a bundle: verdict, licences, obligations, digests. Without the vendor's figures, names of data
     /// files, other customers, findings and rulings' reasons.
     pub fn report_json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -327,6 +338,7 @@ impl Clearance {
             "obligations": self.report.obligations,
             "policy": self.report.digests.policy,
             "facts": self.report.digests.facts,
+            "annex": self.annex_digest(),
             "judged": self.report.judged,
             "disclaimer": DISCLAIMER,
         })

@@ -5,6 +5,7 @@ mod bundle;
 mod cases;
 mod commands;
 mod corpus;
+mod duties;
 mod evidence;
 mod fuzzing;
 mod house;
@@ -15,8 +16,10 @@ mod pack;
 mod policies;
 mod properties;
 mod reports;
+mod rulings;
 mod texts;
 mod trust;
+mod watch;
 
 #[cfg(feature = "ml")]
 mod engine;

@@ -80,6 +80,12 @@ fn lines_that_decide_nothing_are_named() {
     let unused = Policies::load(Some(dir.path())).unwrap().unused(day("2026-06-01"));
     assert_eq!(unused.len(), 1);
     assert!(unused[0].starts_with("org/shop.toml:2: no-license says what org/default.toml:"), "{unused:?}");
+    // other files may forbid more fields; one that is forbidden already is said
+    let fields = folder("shop.toml", "[fields]\nforbidden = [\"medical-advice\", \"military\"]\n");
+    let policies = Policies::load(Some(fields.path())).unwrap();
+    assert!(policies.forbids_field("medical-advice") && policies.forbids_field("malware"));
+    let unused = policies.unused(day("2026-06-01"));
+    assert!(unused.len() == 1 && unused[0].starts_with("org/shop.toml:2: military is forbidden at org/default.toml:"));
     // the command says so, and its report stays the report
     let product = include_str!("../../examples/01-helpdesk/sealwright.toml");
     std::fs::create_dir_all(dir.path().join("shop/base")).unwrap();
@@ -109,6 +115,9 @@ fn a_wrong_decision_is_refused_with_its_place() {
         assert!(error.to_string().contains(said), "{text}: {error}");
         assert!(hint.is_none() || error.hint() == hint, "{text}: {:?}", error.hint());
     }
+    let error = refused("[fields]\nforbidden = [\n  \"military\",\n  \"milltary\",\n]\n");
+    assert_eq!(error.to_string(), "org/shop.toml:4: unknown field of use: milltary");
+    assert_eq!(error.hint(), Some("did you mean `military`?"));
     let dir = folder("a.toml", "[severity]\nno-license = \"deny\"\n");
     std::fs::write(dir.path().join("org/b.toml"), "[severity]\n\nno-license = \"review\"\n").unwrap();
     let error = Policies::load(Some(dir.path())).err().unwrap();

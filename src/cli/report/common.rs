@@ -1,7 +1,7 @@
 //! What all forms of the report share: the order of findings and duties, and the words over them.
 
 use super::super::say::visible;
-use sealwright::license::{DoneBy, Finding, How, Listed, Obligation, Report, Severity};
+use sealwright::license::{DoneBy, Finding, How, Listed, Obligation, Report, Ruled, Severity};
 use std::path::PathBuf;
 
 /// A base and what was found on it.
@@ -86,6 +86,12 @@ fn way(path: &[String]) -> String {
 pub fn clause_of(license: &str, clause: &str) -> String {
     let numbered = clause.starts_with(|c: char| c.is_ascii_digit());
     format!("{license}, {}{clause}", if numbered { "clause " } else { "" })
+}
+
+/// Who lifted a finding, and by which key.
+pub fn lifted(ruled: &Ruled) -> String {
+    let key = ruled.key.map_or(String::new(), |key| format!(", signed with key {key}"));
+    format!("lifted by a ruling of {} on {}{key}", visible(&ruled.by), ruled.on)
 }
 
 /// The line that decided, with its reason where it gives one.

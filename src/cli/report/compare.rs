@@ -59,7 +59,8 @@ pub fn lines(changes: &Changes) -> String {
     out
 }
 
-fn step(step: Step) -> String {
+/// `deny -> allow`, or that it is as before.
+pub fn step(step: Step) -> String {
     let (was, is) = (step.was.name(), step.is.name());
     if was == is { format!("{is}, as before") } else { format!("{was} -> {is}") }
 }
@@ -70,7 +71,8 @@ fn finding(finding: &Finding) -> String {
     format!("{} {}{customer}{clause}", common::severity(finding.severity), finding.code.name())
 }
 
-fn duty(duty: &Obligation) -> String {
+/// A duty in one line.
+pub fn duty(duty: &Obligation) -> String {
     let words = duty.words.as_ref().map_or(String::new(), |w| format!(": {w}"));
     format!("duty {}{words} ({})", duty.term, common::clause_of(&duty.license, &duty.clause))
 }

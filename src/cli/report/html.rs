@@ -85,7 +85,7 @@ fn finding(finding: &Finding) -> String {
     let clause = common::clause(finding).map_or(String::new(), |c| format!("{}; ", escaped(&c)));
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!("; for {} only", escaped(c)));
     let then = match &finding.ruled {
-        Some(ruled) => format!("<p>Lifted by a ruling of {} on {}.</p>\n", escaped(&ruled.by), ruled.on),
+        Some(ruled) => format!("<p>This was {}.</p>\n", escaped(&common::lifted(ruled))),
         None if finding.severity > Severity::Note => format!("<p>Remedy: {}.</p>\n", coded(&finding.remedy)),
         None => String::new(),
     };

@@ -6,6 +6,7 @@ mod html;
 mod places;
 mod sarif;
 mod text;
+mod watch;
 mod why;
 
 pub use common::Judged;
@@ -14,4 +15,5 @@ pub use html::page;
 pub use places::Places;
 pub use sarif::log;
 pub use text::text;
+pub use watch::watched;
 pub use why::path;

@@ -79,7 +79,7 @@ fn result(finding: &Finding, places: &[Place]) -> Value {
         "properties": finding,
     });
     if let Some(ruled) = &finding.ruled {
-        let why = format!("lifted by a ruling of {} on {}", ruled.by, ruled.on);
+        let why = common::lifted(ruled);
         result["suppressions"] = json!([{"kind": "external", "status": "accepted", "justification": why}]);
     }
     result

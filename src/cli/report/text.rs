@@ -67,7 +67,7 @@ fn finding(out: &mut String, finding: &Finding) {
     let by = format!("{clause}decided by {}{customer}", common::policy(finding));
     out.push_str(&wrapped(&by, "      "));
     let then = match &finding.ruled {
-        Some(ruled) => format!("lifted by a ruling of {} on {}", visible(&ruled.by), ruled.on),
+        Some(ruled) => common::lifted(ruled),
         None if finding.severity > Severity::Note => format!("remedy: {}", visible(&finding.remedy)),
         None => return,
     };
@@ -92,7 +92,7 @@ fn obligations(out: &mut String, report: &Report) {
 }
 
 /// A first line at `indent`, the others further in.
-fn hanging(text: &str, indent: &str) -> String {
+pub fn hanging(text: &str, indent: &str) -> String {
     let text = wrapped(text, &format!("{indent}    "));
     format!("{indent}{}", text.trim_start())
 }

@@ -56,7 +56,7 @@ fn trace(out: &mut String, trace: &Trace) {
 fn finding(out: &mut String, finding: &Finding) {
     let clause = finding.clause.as_ref().map_or(String::new(), |c| format!(", clause {c}"));
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(", for {c} only"));
-    let ruled = finding.ruled.as_ref().map_or(String::new(), |r| format!(", lifted by {} on {}", visible(&r.by), r.on));
+    let ruled = finding.ruled.as_ref().map_or(String::new(), |r| format!(", {}", common::lifted(r)));
     let severity = common::severity(finding.severity);
     let _ = writeln!(
         out,
