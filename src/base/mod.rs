@@ -17,7 +17,7 @@ pub mod weights;
 pub use card::Card;
 pub use config::Config;
 pub use fingerprint::Fingerprint;
-pub use headers::{Dtype, Headers, TensorHeader};
+pub use headers::{Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Part, TensorHeader, weight_files};
 
 use crate::error::{Code, Error, Result};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub struct Base {
     pub card: Option<Card>,
     /// Names, shapes and places of the tensors; empty where the folder has no weights.
     pub headers: Headers,
+    /// `owner/name`, where it came from the hub and nobody has to guess.
+    pub hub: Option<String>,
 }
 
 impl Base {
@@ -51,12 +53,13 @@ impl Base {
                 _ => error.with_hint("`base.path` names a folder with config.json, tokenizer.json and *.safetensors"),
             });
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            config: Config::read(folder)?,
-            card: Card::read(folder)?,
-            headers: Headers::read(folder)?,
-        })
+        Self::with_headers(folder, Headers::read(folder)?)
+    }
+
+    /// The same where the headers were read elsewhere: the folder needs no weights.
+    pub fn with_headers(folder: &Path, headers: Headers) -> Result<Self> {
+        let (config, card) = (Config::read(folder)?, Card::read(folder)?);
+        Ok(Self { folder: folder.to_owned(), config, card, headers, hub: None })
     }
 
     /// Its public name: the hub's, or else its card's title, or else its folder's name; never a path.
@@ -64,7 +67,7 @@ impl Base {
         let title = self.card.as_ref().and_then(|card| card.prose.lines().find_map(|l| l.trim().strip_prefix("# ")));
         let plain = |title: &&str| title.len() <= MAX_NAME_BYTES && !title.contains(char::is_control);
         let folder = || self.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
-        let named = self.hub_name().or(title.map(str::trim).filter(plain));
+        let named = self.hub.as_deref().or_else(|| self.hub_name()).or(title.map(str::trim).filter(plain));
         named.map(String::from).or_else(folder).unwrap_or_else(|| "base".into())
     }
 

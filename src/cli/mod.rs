@@ -3,6 +3,7 @@
 pub mod args;
 pub mod say;
 
+mod base;
 mod check;
 mod customer;
 mod derivative;
@@ -26,6 +27,8 @@ mod build;
 mod eval;
 #[cfg(feature = "ml")]
 mod probe;
+#[cfg(feature = "net")]
+mod progress;
 #[cfg(feature = "ml")]
 mod run;
 #[cfg(feature = "ml")]

@@ -1,9 +1,9 @@
 //! `sealwright rule`: writes a ruling on a finding for a person to sign off.
 
 use super::Answer;
+use super::base::{Extent, Place};
 use super::check::Preflight;
 use super::say::{Say, visible};
-use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{self, Finding, FindingCode, Ruling, Severity};
 use sealwright::product::Product;
@@ -39,7 +39,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         Error::new(Code::Usage, message).with_hint("`sealwright check` prints the codes of its findings")
     })?;
     let product = Product::read(&args.folder)?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Evidence, &args.preflight.network, say)?;
     let report = args.preflight.judge(&product, &base)?;
     let meant = |f: &&Finding| {
         f.code == code

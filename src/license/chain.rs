@@ -195,7 +195,8 @@ impl<'p> Chain<'p> {
     }
 
     fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {
-        let named = subject.parents.iter().map(|p| (p, true)).chain(subject.config_name.iter().map(|p| (p, false)));
+        let own = subject.config_name.iter().chain(&subject.hub);
+        let named = subject.parents.iter().map(|p| (p, true)).chain(own.map(|p| (p, false)));
         for (parent, certain) in named {
             let line = judge.policies.lineage().with_ancestors(parent);
             if line.is_empty() && certain {

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// More licence files than this in one folder are refused.
 pub const MAX_FILES: usize = 64;
+/// What a notice file's name begins with, in lower case.
+const NOTICE: &str = "notice";
 
 /// Licence files, claims and parents of a base. It can be kept and read back, to be judged again without the base.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub struct Subject {
     pub parents: Vec<String>,
     /// A name in the config that may be the base's own or a parent's.
     pub config_name: Option<String>,
+    /// `owner/name`, where it came from the hub.
+    pub hub: Option<String>,
     /// Its dimensions, as its config gives them.
     pub shape: Option<Shape>,
     /// Does the base take pictures or sound, too?
@@ -81,6 +85,7 @@ impl Subject {
             parents: parents(base)?,
             multimodal: ["vision_config", "audio_config"].iter().any(|k| config.get(k).is_some_and(|v| !v.is_null())),
             config_name: base.hub_name().map(String::from),
+            hub: base.hub.clone(),
             shape: Shape::of(config),
             texts,
             notices,
@@ -101,7 +106,7 @@ impl Subject {
         };
         Sha256::of_json(&(
             (files(&self.texts), files(&self.notices), &self.claims),
-            (&self.parents, &self.config_name, self.multimodal, &self.shape),
+            (&self.parents, (&self.config_name, &self.hub), self.multimodal, &self.shape),
         ))
     }
 }
@@ -116,8 +121,8 @@ fn files(folder: &Path) -> Result<(Vec<TextFile>, Vec<TextFile>)> {
     for path in paths.into_iter().filter(|p| p.is_file()) {
         let name = lower_name(&path);
         let inside = path.parent() != Some(folder);
-        let is_notice = name.starts_with("notice");
-        if !inside && !is_notice && !is_license_name(&name) {
+        let is_notice = name.starts_with(NOTICE);
+        if !inside && !is_evidence_name(&name) {
             continue;
         }
         let bytes = data::read_bytes(&path, MAX_BYTES)?;
@@ -140,6 +145,11 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn lower_name(path: &Path) -> String {
     path.file_name().map_or(String::new(), |n| n.to_string_lossy().to_lowercase())
+}
+
+/// Is a file of this name, in lower case, a licence text, a use policy or a notice?
+pub fn is_evidence_name(name: &str) -> bool {
+    name.starts_with(NOTICE) || is_license_name(name)
 }
 
 /// `LICENSE`, `MODEL_LICENSE.txt`, `Tongyi Qianwen LICENSE AGREEMENT`, `COPYING`, `USE_POLICY.md`; no program.

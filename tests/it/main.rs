@@ -13,6 +13,9 @@ mod policies;
 mod reports;
 mod trust;
 
+#[cfg(feature = "net")]
+mod net;
+
 #[cfg(feature = "ml")]
 mod engine;
 #[cfg(feature = "ml")]

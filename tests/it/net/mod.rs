@@ -1,0 +1,4 @@
+//! The network, against small servers on this machine: the Hugging Face hub and OCI registries.
+
+mod hub;
+mod server;
