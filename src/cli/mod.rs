@@ -29,6 +29,10 @@ mod eval;
 mod probe;
 #[cfg(feature = "net")]
 mod progress;
+#[cfg(feature = "net")]
+mod pull;
+#[cfg(feature = "net")]
+mod push;
 #[cfg(feature = "ml")]
 mod run;
 #[cfg(feature = "ml")]
@@ -85,7 +89,11 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         Command::Build(args) => build::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Run(args) => run::run(&args, say),
-        Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
+        #[cfg(feature = "net")]
+        Command::Push(args) => push::run(&args, say),
+        #[cfg(feature = "net")]
+        Command::Pull(args) => pull::run(&args, say),
+        Command::Merge(_) | Command::Serve(_) => Err(not_built(&command)),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The network: what this program fetches and sends, and how little it believes of what it gets. Nothing else in the
 //! house opens a connection.
 //!
-//! [`hub`] fetches bases from the Hugging Face hub. Sizes, names, counts and redirects of a server are limited, a file
+//! [`hub`] fetches bases from the Hugging Face hub, [`oci`] sends bundles to registries and fetches them. Sizes, names, counts and redirects of a server are limited, a file
 //! has its final name only when its digest is right, and a secret goes to the host that it is for and to no other.
 
 mod download;
 mod http;
 pub mod hub;
+pub mod oci;
 mod url;
 
 pub use http::Client;

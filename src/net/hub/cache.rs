@@ -1,5 +1,6 @@
 //! The hub's cache on disk, as its own library lays it out: `models--OWNER--NAME/` with `blobs/DIGEST`, `refs/BRANCH`
-//! and `snapshots/COMMIT/FILE`, each a link to its blob. Ours beside them: `sealwright/COMMIT.json`, the listing.
+//! and `snapshots/COMMIT/FILE`, each a link to its blob. Ours beside them: `sealwright/COMMIT.json`, the
+//! listing, and `sealwright/DIGEST.header`, a weight file's header without its weights.
 
 use super::listing::{self, Entry, Listing};
 use super::name::{Name, Revision, is_commit};
@@ -54,6 +55,11 @@ impl Repository {
         }
         let path = self.folder.join("refs").join(revision.as_str());
         data::write_atomically(&path, |file| file.write_all(listing.commit.as_bytes()).at(&path))
+    }
+
+    /// Where the safetensors header of a weight file is kept that was not fetched.
+    pub fn header(&self, file: &Entry) -> PathBuf {
+        self.folder.join("sealwright").join(format!("{}.header", file.digest))
     }
 
     /// The folder of a commit's files.

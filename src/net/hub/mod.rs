@@ -18,11 +18,12 @@ use super::download::{Place, Wanted};
 use super::http::{Answer, Ask, Client};
 use super::url::Url;
 use crate::base::Part;
+use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use cache::Repository;
 use listing::Listing;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 /// The first request for a safetensors header asks for this much: most headers are shorter.
@@ -206,7 +207,7 @@ impl Snapshot<'_> {
             let part = if self.has(file) {
                 Part::read(&path)?
             } else {
-                Part { json: self.header(file)?, size: file.size, path }
+                Part { json: self.kept_header(file)?, size: file.size, path }
             };
             total += part.json.len() as u64;
             if total > MAX_HEADERS_BYTES {
@@ -216,6 +217,17 @@ impl Snapshot<'_> {
             parts.push(part);
         }
         Ok(parts)
+    }
+
+    /// A header that was fetched once is kept: a base can be judged offline again.
+    fn kept_header(&self, file: &Entry) -> Result<Vec<u8>> {
+        let path = self.repository.header(file);
+        if path.is_file() {
+            return data::read_bytes(&path, crate::base::MAX_HEADER_BYTES);
+        }
+        let json = self.header(file)?;
+        data::write_atomically(&path, |kept| kept.write_all(&json).at(&path))?;
+        Ok(json)
     }
 
     fn header(&self, file: &Entry) -> Result<Vec<u8>> {

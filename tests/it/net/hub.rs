@@ -145,6 +145,9 @@ fn a_hub_id_is_judged_like_its_folder_and_its_weights_stay_there() {
     let weights: Vec<_> = seen.iter().filter(|r| r.path.ends_with(".safetensors")).collect();
     assert_eq!(weights.len(), 1, "{seen:?}");
     assert_eq!(weights[0].header("range"), "bytes=0-131071");
+    let offline = program(&server, home.path(), &["check", "--json", "--offline", "--base", &place]);
+    assert_eq!(report(&offline)["findings"], far["findings"], "what was judged once is judged offline");
+    assert!(server.seen().is_empty());
     let cache = home.path().join("hub/models--example-org--nano");
     assert!(!cache.join(format!("snapshots/{COMMIT}/model.safetensors")).exists());
     let license = cache.join(format!("snapshots/{COMMIT}/LICENSE"));
