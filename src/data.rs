@@ -192,6 +192,17 @@ pub fn private_folder(folder: &Path) -> Result<()> {
     builder.create(folder).at(folder)
 }
 
+/// How many bytes the disk of a folder has left; none where the system doesn't say.
+pub fn free_space(folder: &Path) -> Result<Option<u64>> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(folder).map_err(|e| Error::io(folder, &e.into()))?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+    #[cfg(not(unix))]
+    Ok(None)
+}
+
 /// Makes a rename in `folder` last through a power cut.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {

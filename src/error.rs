@@ -110,6 +110,16 @@ codes! {
     OutOfMemory = "out-of-memory", 2;
     /// The loss became infinite or not a number.
     Diverged = "diverged", 2;
+    /// A server could not be reached, or answered what it must not.
+    Network = "network", 2;
+    /// A server wants a permission that was not given.
+    AccessDenied = "access-denied", 2;
+    /// A server has no such thing.
+    NotFound = "not-found", 2;
+    /// It would have to be fetched, and `--offline` forbids that.
+    Offline = "offline", 2;
+    /// What was fetched is not what was promised.
+    WrongDigest = "wrong-digest", 1;
     /// Another process uses the product folder.
     Locked = "locked", 2;
     /// Stopped by Ctrl-C; what was done is saved.

@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up: [`base`] reads the open model, [`kernels`] are the arithmetic, [`model`]
 //! is the network, [`adapter`] the derivative on disk, [`train`] the learning, [`license`] the law, [`bundle`]
-//! the artifact. No arrow runs back up: see `ARCHITECTURE.md`.
+//! the artifact, [`net`] the way out. No arrow runs back up: see `ARCHITECTURE.md`.
 //!
 //! The whole walk. Its two gates are values that one room alone can make: without a [`license::Clearance`] there are
 //! no [`bundle::Papers`] to pack, and only [`bundle::verify`] gives a [`bundle::Verified`] to open.
@@ -47,6 +47,8 @@ pub mod ledger;
 pub mod license;
 #[cfg(feature = "ml")]
 pub mod model;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod product;
 pub mod sign;
 #[cfg(feature = "ml")]

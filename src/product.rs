@@ -118,8 +118,12 @@ pub struct Name {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Base {
-    /// A folder in the Hugging Face layout.
-    pub path: PathBuf,
+    /// A folder in the Hugging Face layout; or else `hub`.
+    pub path: Option<PathBuf>,
+    /// `owner/name` on the Hugging Face hub; or else `path`.
+    pub hub: Option<String>,
+    /// A commit of it; a branch or tag may mean other files tomorrow.
+    pub revision: Option<String>,
     /// A licence text that the vendor vouches for, where the base's folder has none.
     pub license_text: Option<PathBuf>,
     /// When the copy was had from the licensor: it stays under the text of that day.
@@ -477,6 +481,7 @@ impl Product {
     fn check(&self, path: &Path) -> Result<()> {
         self.check_names(path)?;
         self.check_data(path)?;
+        self.base.check(path)?;
         self.customers.iter().try_for_each(|customer| customer.check(path))?;
         match (&self.train, &self.derivative) {
             (Some(_), Some(_)) => Err(refuse(
@@ -531,6 +536,23 @@ impl Product {
                 "a bundle is named after its customer; give each its own name",
             )),
             None => Ok(()),
+        }
+    }
+}
+
+impl Base {
+    fn check(&self, path: &Path) -> Result<()> {
+        match (&self.path, &self.hub, &self.revision) {
+            (Some(_), Some(_), _) => Err(refuse(path, "both base.path and base.hub are set", "keep one of them")),
+            (None, None, _) => Err(refuse(
+                path,
+                "[base] names no base",
+                "add `path = \"FOLDER\"`, or `hub = \"owner/name\"` and `revision = \"COMMIT\"`",
+            )),
+            (Some(_), None, Some(_)) => {
+                Err(refuse(path, "base.revision is of no use with base.path", "it belongs to `hub`"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -645,6 +667,9 @@ commercial = true
         let customer = "[[customer]]\nname = \"acme\"\nrecipients = [\"age1x\"]\nuntil = \"2027-12-31\"\n";
         for (text, said) in [
             (SMALLEST.replace("helpdesk\"\nt", "Help Desk\"\nt"), "product.name must be"),
+            (SMALLEST.replace("path = \"base\"", ""), "names no base"),
+            (SMALLEST.replace("path =", "hub = \"a/b\"\npath ="), "both base.path and base.hub"),
+            (SMALLEST.replace("path =", "revision = \"main\"\npath ="), "of no use with base.path"),
             (SMALLEST.replace("\"nothing\"", "\"adapter\""), "neither [train] nor [derivative]"),
             (format!("{SMALLEST}[train]\nsteps = 0\n"), "train.steps must be above 0"),
             (format!("{SMALLEST}[train]\nsteps = 1\nepochs = 1.0\n"), "both set"),

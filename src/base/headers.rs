@@ -2,10 +2,11 @@
 //!
 //! The format: 8 bytes little-endian length, that many bytes of JSON, then the data; offsets are from its start.
 
+use crate::data;
 use crate::error::{AtPath, Error, Result};
 pub use safetensors::Dtype;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,11 @@ use std::path::{Path, PathBuf};
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// A folder may not hold more weight files than this.
 pub const MAX_FILES: usize = 4096;
+
+/// Says which tensor stands in which file.
+pub const INDEX: &str = "model.safetensors.index.json";
+/// An index may not be larger than this.
+pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Where one tensor lies.
 #[derive(Debug, Clone)]
@@ -32,7 +38,17 @@ pub struct TensorHeader {
     pub end: u64,
 }
 
-/// The headers of all `*.safetensors` of a folder.
+/// The header of one weight file, wherever it was read.
+pub struct Part {
+    /// The file.
+    pub path: PathBuf,
+    /// Its bytes, all of them.
+    pub size: u64,
+    /// Its header's JSON.
+    pub json: Vec<u8>,
+}
+
+/// The headers of a folder's weight files.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     /// The weight files, sorted by name.
@@ -55,6 +71,11 @@ pub struct Metadata {
 }
 
 #[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
 struct RawTensor {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -62,22 +83,25 @@ struct RawTensor {
 }
 
 impl Headers {
-    /// Reads the headers of a folder's `*.safetensors`; none is fine.
+    /// Reads the headers of a folder's weight files; none is fine.
     pub fn read(folder: &Path) -> Result<Self> {
-        let mut files = Vec::new();
+        let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).at(folder)? {
-            let path = entry.at(folder)?.path();
-            if path.extension().is_some_and(|e| e == "safetensors") {
-                files.push(path);
-            }
+            let entry = entry.at(folder)?;
+            names.extend(entry.file_name().to_str().map(String::from));
         }
-        files.sort();
-        if files.len() > MAX_FILES {
-            return Err(Error::input(folder, format!("more than {MAX_FILES} weight files: {}", files.len())));
-        }
-        let mut headers = Self { files, ..Self::default() };
-        for file in 0..headers.files.len() {
-            headers.read_file(file)?;
+        let index = folder.join(INDEX);
+        let index = if index.is_file() { Some(data::read_bytes(&index, MAX_INDEX_BYTES)?) } else { None };
+        let files = weight_files(names.iter().map(String::as_str), index.as_deref());
+        let files = files.map_err(|why| Error::input(&folder.join(INDEX), why))?;
+        Self::of(files.into_iter().map(|name| Part::read(&folder.join(name))))
+    }
+
+    /// Puts the headers of weight files together.
+    pub fn of(parts: impl IntoIterator<Item = Result<Part>>) -> Result<Self> {
+        let mut headers = Self::default();
+        for part in parts {
+            headers.add(part?)?;
         }
         headers.tensors.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = headers.tensors.windows(2).find(|p| p[0].name == p[1].name) {
@@ -94,18 +118,12 @@ impl Headers {
         self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|i| &self.tensors[i])
     }
 
-    fn read_file(&mut self, file: usize) -> Result<()> {
-        let path = self.files[file].clone();
-        let size = path.metadata().at(&path)?.len();
-        let mut stream = File::open(&path).at(&path)?;
-        let mut length = [0; 8];
-        stream.read_exact(&mut length).map_err(|_| Error::input(&path, "shorter than a safetensors header"))?;
-        let length = u64::from_le_bytes(length);
-        if length > MAX_HEADER_BYTES || length > size.saturating_sub(8) {
-            return Err(Error::input(&path, format!("header length {length} does not fit the file")));
+    fn add(&mut self, part: Part) -> Result<()> {
+        let Part { path, size, json } = part;
+        let (file, data) = (self.files.len(), 8 + json.len() as u64);
+        if file == MAX_FILES {
+            return Err(Error::input(&path, format!("more than {MAX_FILES} weight files")));
         }
-        let mut json = vec![0; length as usize];
-        stream.read_exact(&mut json).at(&path)?;
         let entries: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&json).map_err(|e| Error::input(&path, format!("safetensors header: {e}")))?;
         for (name, value) in entries {
@@ -117,9 +135,46 @@ impl Headers {
             }
             let raw: RawTensor =
                 serde_json::from_value(value).map_err(|e| Error::input(&path, format!("tensor {name}: {e}")))?;
-            self.tensors.push(raw.checked(name, file, 8 + length, size, &path)?);
+            self.tensors.push(raw.checked(name, file, data, size, &path)?);
         }
+        self.files.push(path);
         Ok(())
+    }
+}
+
+/// Which of a folder's files hold its weights, sorted: `model.safetensors`; or else those that the index names, all of
+/// them or, in a folder without weights, none; or else every `*.safetensors`. As transformers chooses.
+pub fn weight_files<'n>(names: impl Iterator<Item = &'n str>, index: Option<&[u8]>) -> Result<Vec<&'n str>, String> {
+    let mut names: Vec<&str> = names.filter(|name| name.ends_with(".safetensors") && !name.contains('/')).collect();
+    names.sort_unstable();
+    if let Some(whole) = names.iter().find(|name| **name == "model.safetensors") {
+        return Ok(vec![whole]);
+    }
+    let Some(index) = index else { return Ok(names) };
+    let Index { weight_map } = serde_json::from_slice(index).map_err(|e| e.to_string())?;
+    let meant: BTreeSet<String> = weight_map.into_values().collect();
+    let missing = meant.iter().find(|name| names.binary_search(&name.as_str()).is_err());
+    names.retain(|name| meant.contains(*name));
+    match missing {
+        Some(missing) if !names.is_empty() => Err(format!("a weight file is missing: {}", missing.escape_debug())),
+        _ => Ok(names),
+    }
+}
+
+impl Part {
+    /// Reads the header of a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let size = path.metadata().at(path)?.len();
+        let mut stream = File::open(path).at(path)?;
+        let mut length = [0; 8];
+        stream.read_exact(&mut length).map_err(|_| Error::input(path, "shorter than a safetensors header"))?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER_BYTES || length > size.saturating_sub(8) {
+            return Err(Error::input(path, format!("header length {length} does not fit the file")));
+        }
+        let mut json = vec![0; length as usize];
+        stream.read_exact(&mut json).at(path)?;
+        Ok(Self { path: path.to_owned(), size, json })
     }
 }
 
@@ -162,6 +217,22 @@ mod tests {
         let tensor = headers.get("w").unwrap();
         assert_eq!((tensor.dtype, tensor.end - tensor.start), (Dtype::BF16, 4));
         assert_eq!((headers.metadata[0].key.as_str(), headers.metadata[0].value.as_str()), ("format", "pt"));
+    }
+
+    #[test]
+    fn the_weights_are_those_that_transformers_loads() {
+        let files = |names: &[&'static str], index: Option<&str>| {
+            weight_files(names.iter().copied(), index.map(str::as_bytes)).map(|f| f.join(" "))
+        };
+        let index = Some(r#"{"metadata":{},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}}"#);
+        let all = ["model-2.safetensors", "model-1.safetensors", "consolidated.safetensors", "README.md"];
+        assert_eq!(files(&all, index).unwrap(), "model-1.safetensors model-2.safetensors");
+        assert_eq!(files(&all[2..], None).unwrap(), "consolidated.safetensors");
+        assert_eq!(files(&["x.safetensors", "model.safetensors"], index).unwrap(), "model.safetensors");
+        assert_eq!(files(&["README.md"], index).unwrap(), "");
+        assert_eq!(files(&["original/a.safetensors"], None).unwrap(), "");
+        assert!(files(&all[1..], index).unwrap_err().contains("model-2"));
+        assert!(files(&all, Some("[")).is_err());
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub use card::Card;
 pub use config::Config;
 pub use fingerprint::Fingerprint;
 pub use gguf::Gguf;
-pub use headers::{Dtype, Headers, Metadata, TensorHeader};
+pub use headers::{
+    Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Metadata, Part, TensorHeader, weight_files,
+};
 pub use norms::Norm;
 
 use crate::error::{AtPath, Code, Error, Result};
@@ -48,6 +50,8 @@ pub struct Base {
     pub headers: Headers,
     /// The heads of its GGUF files.
     pub gguf: Vec<Gguf>,
+    /// `owner/name`, where it came from the hub and nobody has to guess.
+    pub hub: Option<String>,
 }
 
 impl Base {
@@ -83,7 +87,12 @@ impl Base {
             (config, Some(gguf)) if !config.is_there() => Config::of_gguf(gguf),
             (config, _) => config,
         };
-        Ok(Self { folder: folder.to_owned(), config, card: Card::read(folder)?, headers, gguf })
+        Ok(Self { folder: folder.to_owned(), config, card: Card::read(folder)?, headers, gguf, hub: None })
+    }
+
+    /// A folder whose headers were read elsewhere: it needs no weights.
+    pub fn with_headers(folder: &Path, headers: Headers) -> Result<Self> {
+        Self::new(folder, headers, Vec::new())
     }
 
     /// Its public name: the hub's, or else its card's title, or else its folder's name; never a path.
@@ -92,7 +101,7 @@ impl Base {
         let own = self.gguf.first().and_then(|gguf| gguf.text("general.name"));
         let plain = |title: &&str| title.len() <= MAX_NAME_BYTES && !title.contains(char::is_control);
         let folder = || self.folder.canonicalize().ok()?.file_name().map(|n| n.to_string_lossy().into_owned());
-        let named = self.hub_name().or(title.or(own).map(str::trim).filter(plain));
+        let named = self.hub.as_deref().or_else(|| self.hub_name()).or(title.or(own).map(str::trim).filter(plain));
         named.map(String::from).or_else(folder).unwrap_or_else(|| "base".into())
     }
 

@@ -18,6 +18,8 @@ pub const MAX_PAPER_BYTES: u64 = 16 << 20;
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Bytes of `manifest.sig`.
 pub const MAX_SIGNATURE_BYTES: u64 = 2 << 20;
+/// Bytes of a bundle's end: manifest and signature, each with its header and zeros, and the closing zeros.
+pub const MAX_TAIL_BYTES: u64 = MAX_MANIFEST_BYTES + MAX_SIGNATURE_BYTES + 6 * 512;
 /// Entries of the payload, `model.sig` counted.
 pub const MAX_FILES: u64 = 65_536;
 /// Bytes of the payload's tar.

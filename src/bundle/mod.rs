@@ -23,6 +23,7 @@ mod revocations;
 mod seal;
 mod seen;
 mod sign;
+mod tail;
 mod trust;
 mod verify;
 mod walk;
@@ -42,6 +43,7 @@ pub use renewal::Renewal;
 pub use revocations::{Revocations, RevokedBundle, RevokedKey};
 pub use seal::{Packed, pack};
 pub use seen::Seen;
+pub use tail::Tail;
 pub use trust::Trust;
 pub use verify::{Verified, verify};
 

@@ -198,16 +198,13 @@ fn too_large(payload: &Payload, why: &str) -> Error {
 }
 
 fn demand_space(folder: &Path, payload: &Payload) -> Result<()> {
-    #[cfg(unix)]
-    {
-        let disk = rustix::fs::statvfs(folder).map_err(|e| Error::io(folder, &e.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if payload.size > free {
-            return Err(too_large(payload, &format!("and {} has {free} free", folder.display()))
-                .with_hint("free some space, or open it into another place"));
+    match data::free_space(folder)? {
+        Some(free) if payload.size > free => {
+            Err(too_large(payload, &format!("and {} has {free} free", folder.display()))
+                .with_hint("free some space, or open it into another place"))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Other users can't look into it at any moment; removed when dropped.

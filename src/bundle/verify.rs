@@ -4,7 +4,7 @@ use super::layout;
 use super::manifest::{Entry, Manifest};
 use super::renewal::Renewal;
 use super::sign::Claim;
-use super::trust::Trust;
+use super::trust::{Trust, TrustedKey};
 use super::walk::{Placed, Walked, at};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
@@ -48,9 +48,14 @@ impl Verified {
     /// What [`crate::sign::open`] says of the file; `wrong-bundle` for another bundle's; `bad-statement` where it
     /// does not extend this one; `revoked-key` where its key could not sign it then.
     pub fn renew(mut self, path: &Path, trust: &Trust) -> Result<Self> {
-        let renewal = trust.open::<Renewal>(path, &self.manifest, |renewal| (&renewal.vendor, renewal.issued))?;
-        renewal.judge(self.id, &self.manifest).map_err(|e| at(path, e))?;
-        self.renewal = Some(renewal);
+        self.renewal = Some(renewal_of(path, self.id, &self.manifest, trust)?);
+        Ok(self)
+    }
+
+    /// Gives the file another name; it stays the one that was verified.
+    pub fn rename(mut self, to: &Path) -> Result<Self> {
+        std::fs::rename(&self.path, to).at(to)?;
+        self.path = to.to_owned();
         Ok(self)
     }
 }
@@ -70,26 +75,55 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
 }
 
 fn verify_walked(walked: &mut Walked, trust: &Trust) -> Result<(Manifest, PublicKey)> {
-    let claim = Claim::parse(&walked.signature, &walked.manifest)?;
+    let (manifest, signer) = signed(&walked.manifest, &walked.signature, trust)?;
+    check_entries(&manifest.entries, &walked.entries)?;
+    check_digests(&mut walked.file, &walked.path, &manifest.entries, &walked.entries)?;
+    let signer = trusted(&manifest, Sha256::of(&walked.manifest), signer, trust)?.clone();
+    Ok((manifest, signer))
+}
+
+/// The manifest, and the key that signed it, where that is one of the trusted.
+pub(super) fn signed<'t>(
+    manifest: &[u8],
+    signature: &[u8],
+    trust: &'t Trust,
+) -> Result<(Manifest, Option<&'t TrustedKey>)> {
+    let claim = Claim::parse(signature, manifest)?;
     let signer = trust.key(claim.keyid);
     if let Some(key) = signer {
-        claim.prove(&walked.manifest, &key.public)?;
+        claim.prove(manifest, &key.public)?;
     }
-    let manifest = Manifest::parse(&walked.manifest)?;
+    let manifest = Manifest::parse(manifest)?;
     if manifest.vendor.key != claim.keyid {
         return Err(Error::new(Code::BadSignature, "manifest.sig names another key than the manifest"));
     }
-    check_entries(&manifest.entries, &walked.entries)?;
-    check_digests(&mut walked.file, &walked.path, &manifest.entries, &walked.entries)?;
+    Ok((manifest, signer))
+}
+
+/// Demands a signer, and that it may have signed this bundle.
+pub(super) fn trusted<'t>(
+    manifest: &Manifest,
+    id: Sha256,
+    signer: Option<&'t TrustedKey>,
+    trust: &Trust,
+) -> Result<&'t PublicKey> {
     let signer = signer.ok_or_else(|| {
+        let vendor = &manifest.vendor;
         Error::new(
             Code::UnknownSigner,
-            format!("whole, but signed by a key that is not trusted here: {} ({})", claim.keyid, manifest.vendor.name),
+            format!("signed by a key that is not trusted here: {} ({})", vendor.key, vendor.name),
         )
         .with_hint("get the vendor's public key by a way that you trust, and give it with `--trust KEY`")
     })?;
-    trust.judge(signer, &manifest, Sha256::of(&walked.manifest))?;
-    Ok((manifest, signer.public.clone()))
+    trust.judge(signer, manifest, id)?;
+    Ok(&signer.public)
+}
+
+/// A renewal of the bundle with this identity, by a key that is trusted for it.
+pub(super) fn renewal_of(path: &Path, id: Sha256, manifest: &Manifest, trust: &Trust) -> Result<Renewal> {
+    let renewal = trust.open::<Renewal>(path, manifest, |renewal| (&renewal.vendor, renewal.issued))?;
+    renewal.judge(id, manifest).map_err(|e| at(path, e))?;
+    Ok(renewal)
 }
 
 /// The signed names and sizes are those of the tar.

@@ -61,10 +61,12 @@ pub enum Command {
     Run(super::run::Args),
     /// Serve a bundle over an OpenAI-compatible API (not built yet)
     Serve(Unbuilt),
-    /// Send a bundle to an OCI registry (not built yet)
-    Push(Unbuilt),
-    /// Fetch a bundle from an OCI registry (not built yet)
-    Pull(Unbuilt),
+    /// Send a bundle to an OCI registry
+    #[cfg(feature = "net")]
+    Push(super::push::Args),
+    /// Fetch a bundle from an OCI registry, when its signer is trusted
+    #[cfg(feature = "net")]
+    Pull(super::pull::Args),
     /// A page on a finding or an error
     Explain(super::explain::Args),
     /// Shell completions, or man pages into a folder
@@ -77,8 +79,6 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Command::Serve(_) => "serve",
-            Command::Push(_) => "push",
-            Command::Pull(_) => "pull",
             _ => "this command",
         }
     }

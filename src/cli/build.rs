@@ -2,6 +2,7 @@
 //! then the report, a line each.
 
 use super::Answer;
+use super::base::{Extent, Place};
 use super::check::Preflight;
 use super::pack::{Sealed, Shipment};
 use super::say::Say;
@@ -31,7 +32,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     use_threads(args.threads)?;
     let state = State::lock(&product.state_folder())?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
 
     let judged = args.preflight.judge(&product, &base)?;
     let report = &judged.report;

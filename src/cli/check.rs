@@ -1,6 +1,7 @@
 //! `sealwright check`: the pre-flight. The product file becomes the licence room's plain question, its report is shown.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::report::{self, Judged, Places};
 use super::say::{Say, visible};
 use sealwright::base::Base;
@@ -19,9 +20,13 @@ pub struct Args {
     folder: PathBuf,
     #[command(flatten)]
     preflight: Preflight,
-    /// Say what changes if the base is another: one DIR is compared with the product's own, several with the first
-    #[arg(long, value_name = "DIR", num_args = 1..)]
-    compare: Vec<PathBuf>,
+    /// Judge this base instead of the product's: a folder, or `hub:OWNER/NAME[@REVISION]` on the Hugging Face hub, whose
+    /// weights are not fetched
+    #[arg(long, value_name = "BASE")]
+    base: Option<Place>,
+    /// Say what changes if the base is another: one BASE is compared with the product's own, several with the first
+    #[arg(long, value_name = "BASE", num_args = 1.., conflicts_with = "base")]
+    compare: Vec<Place>,
     /// Report as SARIF 2.1.0 on stdout
     #[arg(long, conflicts_with = "html")]
     sarif: bool,
@@ -58,6 +63,8 @@ pub struct Preflight {
     /// Another file of rulings than the product's `rulings.toml`
     #[arg(long, value_name = "FILE")]
     ruling: Option<PathBuf>,
+    #[command(flatten)]
+    pub network: Network,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
@@ -69,12 +76,12 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         return super::watch::run(&args.watch, &args.preflight, say);
     }
     let product = Product::read(&args.folder)?;
-    let own = product.resolve(&product.base.path);
+    let own = args.base.clone().unwrap_or_else(|| Place::of(&product));
     let own = (args.compare.len() < 2).then_some(own);
-    let bases: Vec<PathBuf> = own.into_iter().chain(args.compare.iter().cloned()).collect();
-    let judge = |folder: &PathBuf| {
-        let report = args.preflight.judge(&product, &Base::open(folder)?)?.report;
-        Ok(Judged { base: folder.clone(), report })
+    let bases: Vec<Place> = own.into_iter().chain(args.compare.iter().cloned()).collect();
+    let judge = |place: &Place| {
+        let base = place.open(Extent::Evidence, &args.preflight.network, say)?;
+        Ok(Judged { name: place.to_string(), report: args.preflight.judge(&product, &base)?.report, base: base.folder })
     };
     let judged = bases.iter().map(judge).collect::<Result<Vec<_>>>()?;
     show(args, &product, &judged, say)?;

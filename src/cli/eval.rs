@@ -1,10 +1,10 @@
 //! `sealwright eval`: loss and answers on what was held out, for the base alone and with an adapter.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::say::Say;
 use super::train::{plan_of, stop_flag, use_threads};
 use sealwright::adapter;
-use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::model::{Lora, Model};
 use sealwright::product::{Product, Train};
@@ -23,6 +23,8 @@ pub struct Args {
     /// Show every answer: they may hold what the private data say
     #[arg(long)]
     answers: bool,
+    #[command(flatten)]
+    network: Network,
     /// Threads at work; the result is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -30,7 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let mut product = Product::read(&args.folder)?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Whole, &args.network, say)?;
     let adapter = match args.adapter.as_deref() {
         Some(none) if none.as_os_str() == "none" => None,
         named => Some(adapter_folder(named, &product)?),

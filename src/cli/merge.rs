@@ -1,6 +1,7 @@
 //! `sealwright merge`: base and adapter as one model, and the proof that it says what the two said.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::eval::adapter_folder;
 use super::say::Say;
 use super::train::{plan_of, quantize_of, use_threads};
@@ -24,6 +25,8 @@ pub struct Args {
     /// Where the merged model goes, a folder that does not exist yet
     #[arg(long, value_name = "DIR", default_value = "merged")]
     out: PathBuf,
+    #[command(flatten)]
+    network: Network,
     /// Threads at work; the result is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -34,7 +37,7 @@ const PROOF_TOKENS: usize = 256;
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Whole, &args.network, say)?;
     use_threads(args.threads)?;
     let folder = adapter_folder(args.adapter.as_deref(), &product)?;
     let proof = merge(&product, &base, &folder, &args.out, say)?;

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod say;
 
+mod base;
 mod check;
 mod customer;
 mod derivative;
@@ -29,6 +30,12 @@ mod build;
 mod eval;
 #[cfg(feature = "ml")]
 mod probe;
+#[cfg(feature = "net")]
+mod progress;
+#[cfg(feature = "net")]
+mod pull;
+#[cfg(feature = "net")]
+mod push;
 #[cfg(feature = "ml")]
 mod run;
 #[cfg(feature = "ml")]
@@ -87,7 +94,11 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         Command::Build(args) => build::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Run(args) => run::run(&args, say),
-        Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
+        #[cfg(feature = "net")]
+        Command::Push(args) => push::run(&args, say),
+        #[cfg(feature = "net")]
+        Command::Pull(args) => pull::run(&args, say),
+        Command::Serve(_) => Err(not_built(&command)),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `sealwright open`: verify a bundle, judge its entitlement, decrypt it into a folder.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::customer::CustomerArgs;
 use super::say::{Say, visible};
-use sealwright::base::Base;
 use sealwright::bundle::{Request, Seen, Use};
 use sealwright::error::Result;
 use std::path::PathBuf;
@@ -12,9 +12,12 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     customer: CustomerArgs,
-    /// The base at hand, to compare with the one that the bundle was made for
-    #[arg(long, value_name = "DIR")]
-    base: Option<PathBuf>,
+    /// The base at hand, to compare with the one that the bundle was made for: a folder, or
+    /// `hub:OWNER/NAME[@REVISION]` on the Hugging Face hub
+    #[arg(long, value_name = "BASE")]
+    base: Option<Place>,
+    #[command(flatten)]
+    network: Network,
     /// The folder to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -23,7 +26,8 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let verified = args.customer.verified(say)?;
     let identities = args.customer.identities(&verified, say)?;
-    let base = args.base.as_deref().map(|folder| Base::open(folder)?.fingerprint()).transpose()?;
+    let base =
+        args.base.as_ref().map(|place| place.open(Extent::Whole, &args.network, say)?.fingerprint()).transpose()?;
     let request = Request {
         identities: &identities,
         now: jiff::Timestamp::now(),
@@ -40,7 +44,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let (product, files) = (&manifest.product, manifest.payload.files);
     say.note(visible(&format!("opened: {} {}, {files} files", product.name, product.version)));
     if base.is_none() {
-        say.note("the base was not compared; `--base DIR` does");
+        say.note("the base was not compared; `--base BASE` does");
     }
     Ok(Answer::Yes)
 }

@@ -1,6 +1,7 @@
 //! `sealwright pack`: clearance + derivative + entitlement → one bundle a customer.
 
 use super::Answer;
+use super::base::{Extent, Place};
 use super::check::{Judgement, Preflight};
 use super::derivative::Derivative;
 use super::say::Say;
@@ -38,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let state = State::lock(&product.state_folder())?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
     let judged = args.preflight.judge(&product, &base)?;
     let shipment = Shipment::gather(&product, &base, &state, say)?;
     let mut stages = Stages::read(&state);

@@ -1,10 +1,10 @@
 //! `sealwright probe`: logits, loss and adapter gradients of given token ids, to hold the engine against another.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::say::Say;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use sealwright::adapter;
-use sealwright::base::Base;
 use sealwright::data;
 use sealwright::error::{AtPath as _, Error, Result};
 use sealwright::model::{Batch, Keep, Lora, Model};
@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 /// What the command line says.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The base: a folder in the Hugging Face layout
-    #[arg(long, value_name = "DIR")]
-    base: PathBuf,
+    /// The base: a folder in the Hugging Face layout, or `hub:OWNER/NAME[@REVISION]`
+    #[arg(long, value_name = "BASE")]
+    base: Place,
+    #[command(flatten)]
+    network: Network,
     /// An adapter: a folder in the PEFT layout
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
@@ -37,7 +39,7 @@ const IGNORED: i64 = -100;
 /// Runs the network over the inputs, with the adapter and without.
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let inputs = Inputs::read(&args.inputs)?;
-    let model = Model::load(&Base::open(&args.base)?, None)?;
+    let model = Model::load(&args.base.open(Extent::Whole, &args.network, say)?, None)?;
     let batch = inputs.batch();
     model.accepts(&batch)?;
     let mut results = Results::new(&inputs, model.shape().vocab);

@@ -1,10 +1,10 @@
 //! `sealwright rule`: writes a ruling on a finding for a person to sign off.
 
 use super::Answer;
+use super::base::{Extent, Place};
 use super::check::{Judgement, Preflight};
 use super::say::{Say, visible};
 use super::secret::Secret;
-use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{self, Finding, FindingCode, Policies, Ruling, Severity};
 use sealwright::product::Product;
@@ -44,7 +44,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         Error::new(Code::Usage, message).with_hint("`sealwright check` prints the codes of its findings")
     })?;
     let product = Product::read(&args.folder)?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Evidence, &args.preflight.network, say)?;
     let path = args.preflight.rulings(&product);
     let mut rulings = license::read_rulings(&path)?;
     let Judgement { report, policies, .. } = args.preflight.judge_by(&product, &base, rulings.clone())?;

@@ -1,6 +1,7 @@
 //! `sealwright run`: one question to a bundle, in memory: verify → judge → decrypt → answer. Nothing is written.
 
 use super::Answer;
+use super::base::{Extent, Network, Place};
 use super::customer::CustomerArgs;
 use super::say::Say;
 use super::train::use_threads;
@@ -15,7 +16,6 @@ use sealwright::model::generate::{Sampler, generate};
 use sealwright::train::lora;
 use sealwright::train::template::Renderer;
 use serde_json::json;
-use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,9 +23,11 @@ pub struct Args {
     customer: CustomerArgs,
     /// The question
     question: String,
-    /// Your own copy of the base
-    #[arg(long, value_name = "DIR")]
-    base: PathBuf,
+    /// Your own copy of the base: a folder, or `hub:OWNER/NAME[@REVISION]` on the Hugging Face hub
+    #[arg(long, value_name = "BASE")]
+    base: Place,
+    #[command(flatten)]
+    network: Network,
     /// Said before the question, as the system
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -48,7 +50,7 @@ const TOP_P: f32 = 0.95;
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     use_threads(args.threads)?;
-    let base = Base::open(&args.base)?;
+    let base = args.base.open(Extent::Whole, &args.network, say)?;
     let adapter = adapter_of(&open(args, &base, say)?)?;
     let model = Model::load(&base, None)?;
     let lora = lora::from_adapter(&model, &adapter)?;

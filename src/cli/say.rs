@@ -98,20 +98,9 @@ impl Say {
     }
 }
 
-/// What only training and answering say.
-#[cfg(feature = "ml")]
+/// What takes long says how far it is.
+#[cfg(any(feature = "ml", feature = "net"))]
 impl Say {
-    /// Words of a model on stdout as they come; a terminal is not obeyed to.
-    pub fn stream(&self, text: &str) {
-        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
-    }
-
-    /// One line of JSON on stdout.
-    pub fn json_line(&self, value: &impl Serialize) {
-        let line = serde_json::to_string(value).expect("our own values serialise");
-        self.data(&(line + "\n"));
-    }
-
     /// Something that is probably not meant.
     pub fn warning(&self, text: impl AsRef<str>) {
         self.words(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
@@ -125,6 +114,21 @@ impl Say {
         let bar = indicatif::ProgressBar::new(total);
         bar.set_style(indicatif::ProgressStyle::with_template(template).expect("our own template"));
         bar
+    }
+}
+
+/// What only training and answering say.
+#[cfg(feature = "ml")]
+impl Say {
+    /// Words of a model on stdout as they come; a terminal is not obeyed to.
+    pub fn stream(&self, text: &str) {
+        if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }
+    }
+
+    /// One line of JSON on stdout.
+    pub fn json_line(&self, value: &impl Serialize) {
+        let line = serde_json::to_string(value).expect("our own values serialise");
+        self.data(&(line + "\n"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! `sealwright train`: product file → licence pre-flight → plan → adapter, with progress.
 
 use super::Answer;
+use super::base::{Extent, Place};
 use super::check::Preflight;
 use super::say::Say;
 use super::stages::State;
@@ -35,7 +36,7 @@ pub struct Args {
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
-    let base = Base::open(&product.resolve(&product.base.path))?;
+    let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
     let report = args.preflight.judge(&product, &base)?.report;
     match report.clear() {
         Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),

@@ -112,6 +112,11 @@ impl Gathering {
         }
     }
 
+    /// The name under which the hub has it.
+    pub fn hub(&mut self, base: &Base) {
+        base.hub.iter().for_each(|name| self.add(Topic::Name, name, "hub", "repository".to_owned()));
+    }
+
     /// `config.json`; a GGUF's dimensions where it stands in for it.
     pub fn config(&mut self, base: &Base) {
         let value = base.config.value();

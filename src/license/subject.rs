@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// More licence files than this in one folder are refused.
 pub const MAX_FILES: usize = 64;
+/// What a notice file's name begins with, in lower case.
+const NOTICE: &str = "notice";
 
 /// What a base's folder says of its licences and of what it was made from. It can be kept and read back, to be judged
 /// again without the base.
@@ -89,6 +91,7 @@ impl Subject {
             }
         }
         base.card.iter().for_each(|card| found.card(card));
+        found.hub(base);
         found.config(base);
         let tokens = found.tokenizer(&base.folder)?;
         found.adapter(&base.folder)?;
@@ -171,8 +174,8 @@ fn files(folder: &Path) -> Result<(Vec<TextFile>, Vec<TextFile>)> {
     for path in paths.into_iter().filter(|p| p.is_file()) {
         let name = lower_name(&path);
         let inside = path.parent() != Some(folder);
-        let is_notice = name.starts_with("notice");
-        if !inside && !is_notice && !is_license_name(&name) {
+        let is_notice = name.starts_with(NOTICE);
+        if !inside && !is_evidence_name(&name) {
             continue;
         }
         let bytes = data::read_bytes(&path, MAX_BYTES)?;
@@ -195,6 +198,11 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn lower_name(path: &Path) -> String {
     path.file_name().map_or(String::new(), |n| n.to_string_lossy().to_lowercase())
+}
+
+/// Is a file of this name, in lower case, a licence text, a use policy or a notice?
+pub fn is_evidence_name(name: &str) -> bool {
+    name.starts_with(NOTICE) || is_license_name(name)
 }
 
 /// `LICENSE`, `MODEL_LICENSE.txt`, `Tongyi Qianwen LICENSE AGREEMENT`, `COPYING`, `USE_POLICY.md`; no program.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import. Every room may import error, digest and data.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("sign", &[]),
     ("license", &["base", "sign"]),
     ("base", &[]),
@@ -13,6 +13,7 @@ const IMPORTS: [(&str, &[&str]); 8] = [
     ("adapter", &["base"]),
     ("train", &["base", "model", "adapter", "kernels"]),
     ("bundle", &["license", "adapter", "base", "sign"]),
+    ("net", &["base", "bundle"]),
 ];
 
 /// Parts of `base` that need a tokenizer, a template engine or the weights themselves.
@@ -97,6 +98,17 @@ fn the_law_and_the_artifact_know_no_tensors() {
             for word in NOT_HEADERS.iter().chain(&["candle", "memmap2", "gemm::"]) {
                 assert!(!text.contains(word), "{}: {word}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn only_one_room_knows_the_network() {
+    for path in files_under(&root().join("src"), "rs") {
+        let text = source(&path);
+        for word in ["ureq", "TcpStream", "UdpSocket", "std::net"] {
+            let inside = path.starts_with(root().join("src/net"));
+            assert!(inside || !text.contains(word), "{}: {word}", path.display());
         }
     }
 }

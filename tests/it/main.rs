@@ -21,6 +21,9 @@ mod texts;
 mod trust;
 mod watch;
 
+#[cfg(feature = "net")]
+mod net;
+
 #[cfg(feature = "ml")]
 mod engine;
 #[cfg(feature = "ml")]

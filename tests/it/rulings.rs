@@ -118,6 +118,8 @@ fn a_signature_of_another_kind_is_none() {
         license: None,
         subject: "base".into(),
         term: "text".into(),
+        customer: None,
+        places: Default::default(),
         by: "compliance".into(),
         on: "2026-06-01".parse().unwrap(),
         until: None,

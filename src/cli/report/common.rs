@@ -7,6 +7,8 @@ use std::path::PathBuf;
 /// A base and what was found on it.
 pub struct Judged {
     /// As it was named.
+    pub name: String,
+    /// The folder that its evidence was read in.
     pub base: PathBuf,
     /// What the licences say.
     pub report: Report,

@@ -1,5 +1,6 @@
 //! What changes if the base is another one: verdicts, findings and duties gone and new.
 
+use super::super::say::visible;
 use super::common::{self, Judged};
 use sealwright::license::{Account, Changes, Finding, Obligation, Part, Sameness, Step};
 use serde_json::{Value, json};
@@ -21,21 +22,21 @@ fn base(judged: &Judged) -> String {
     let mut licenses: Vec<&str> =
         judged.report.licenses().iter().map(|l| l.id.as_deref().unwrap_or("unknown")).collect();
     licenses.dedup();
-    format!("{}\n  {}, under {}\n", judged.base.display(), judged.report.verdict().name(), licenses.join(" and "))
+    format!("{}\n  {}, under {}\n", visible(&judged.name), judged.report.verdict().name(), licenses.join(" and "))
 }
 
 /// What changes with each base after the first.
 pub fn changed(judged: &[Judged]) -> String {
     let one = |(first, other, changes): (&Judged, &Judged, Changes)| {
-        format!("\n{} instead of {}\n{}", other.base.display(), first.base.display(), lines(&changes))
+        format!("\n{} instead of {}\n{}", visible(&other.name), visible(&first.name), lines(&changes))
     };
     changes(judged).into_iter().map(one).collect()
 }
 
 /// All bases as one JSON document: the reports, and what changes.
 pub fn document(judged: &[Judged]) -> Value {
-    let base = |j: &Judged| json!({"base": j.base, "report": j.report});
-    let one = |(first, other, changes): (&Judged, &Judged, Changes)| json!({"from": first.base, "to": other.base, "changes": changes});
+    let base = |j: &Judged| json!({"base": j.name, "report": j.report});
+    let one = |(first, other, changes): (&Judged, &Judged, Changes)| json!({"from": first.name, "to": other.name, "changes": changes});
     json!({
         "bases": judged.iter().map(base).collect::<Vec<_>>(),
         "comparisons": changes(judged).into_iter().map(one).collect::<Vec<_>>(),

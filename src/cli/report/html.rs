@@ -48,7 +48,7 @@ fn section(judged: &Judged) -> String {
         .map(|(title, of)| heading(title) + &of.into_iter().map(finding).collect::<String>())
         .collect();
     let duties: String = common::duties(report).map(|(title, of)| heading(title) + &duty_table(&of)).collect();
-    let base = escaped(&judged.base.display().to_string());
+    let base = escaped(&judged.name);
     let verdict = report.verdict().name();
     format!(
         "<section>\n<p>Base: <code>{base}</code></p>\n<p class=\"verdict {verdict}\">{verdict}</p>\n{}{}{findings}{duties}{}{}</section>\n",

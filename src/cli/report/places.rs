@@ -73,7 +73,11 @@ impl Places {
         let places: Vec<Place> = declared.into_iter().chain(evidence(&finding.subject, base)).collect();
         if places.is_empty() {
             let key = self.key("base", "license-text").filter(|_| finding.code.name() == "text-vouched");
-            return key.or_else(|| self.key("base", "path")).map(|line| self.line(line)).into_iter().collect();
+            return key
+                .or_else(|| self.key("base", "path").or_else(|| self.key("base", "hub")))
+                .map(|line| self.line(line))
+                .into_iter()
+                .collect();
         }
         places
     }

@@ -26,7 +26,7 @@ fn run(judged: &Judged, places: &Places) -> Value {
             "fullDescription": {"text": DISCLAIMER},
             "rules": FindingCode::ALL.iter().map(|code| rule(*code)).collect::<Vec<_>>(),
         }},
-        "automationDetails": {"id": format!("sealwright check/{}", judged.base.display())},
+        "automationDetails": {"id": format!("sealwright check/{}", judged.name)},
         "invocations": [{"executionSuccessful": true}],
         "columnKind": "unicodeCodePoints",
         "results": results,
