@@ -445,6 +445,37 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_a_family_does_not_have_is_refused() {
+        for (family, change, key) in [
+            ("gpt2", json!({"scale_attn_by_inverse_layer_idx": true}), "scale_attn_by_inverse_layer_idx"),
+            (
+                "qwen3_moe",
+                json!({"mlp_only_layers": [1], "num_experts": 4, "num_experts_per_tok": 2}),
+                "mlp_only_layers",
+            ),
+            ("chatglm", json!({"rmsnorm": false}), "rmsnorm"),
+            ("chatglm", json!({"rope_ratio": 50}), "rope_ratio"),
+            ("chatglm", json!({"pre_seq_len": 128}), "pre_seq_len"),
+            ("llama", json!({"num_local_experts": 8}), "num_local_experts"),
+        ] {
+            let error = shape(family, change).unwrap_err();
+            assert_eq!(error.code, Code::UnsupportedBase);
+            assert!(error.to_string().contains(key), "{error}");
+        }
+        let routed = |experts, picks| json!({"num_local_experts": experts, "num_experts_per_tok": picks});
+        assert!(shape("mixtral", routed(4, 4)).is_ok());
+        assert_eq!(shape("mixtral", routed(4, 5)).unwrap_err().code, Code::BadInput);
+    }
+
+    #[test]
+    fn other_names_for_keys_mean_the_same() {
+        let named = json!({"n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 32, "vocab_size": 256});
+        let shape = shape("gpt2", named).unwrap();
+        assert_eq!((shape.ffn, shape.longest, shape.eps), (128, Some(32), 1e-5), "intermediate_size is said here");
+        assert!(shape.turns.is_empty() && shape.kinds.iter().all(|kind| kind.turn.is_none()));
+    }
+
+    #[test]
     fn both_spellings_of_rope_give_the_same() {
         let scaling = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 64});

@@ -316,6 +316,31 @@ fn texts_longer_than_the_frequencies_reach_are_refused() {
 }
 
 #[test]
+fn a_checkpoint_may_leave_out_the_first_part_of_its_names() {
+    let (dir, whole) = (tempfile::tempdir().unwrap(), folder("gpt2").join("base"));
+    std::fs::copy(whole.join("config.json"), dir.path().join("config.json")).unwrap();
+    let bytes = std::fs::read(whole.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mask = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap();
+    let short = tensors.iter().map(|(name, view)| (name.strip_prefix("transformer.").unwrap().to_owned(), view));
+    // GPT-2's own checkpoints also hold the causal mask
+    let short = short.chain([("h.0.attn.bias".to_owned(), mask)]);
+    safetensors::serialize_to_file(short, None, &dir.path().join("model.safetensors")).unwrap();
+    let short = Model::load(&Base::open(dir.path()).unwrap()).unwrap();
+    let ((whole, lora), batch) = (both("gpt2"), batch(&[0, 9], 5));
+    assert_eq!(short.logits(Some(&lora), &batch), whole.logits(Some(&lora), &batch));
+}
+
+#[test]
+fn a_text_longer_than_the_learned_positions_is_refused() {
+    let model = model("gpt2");
+    assert_eq!(model.shape().longest, Some(64));
+    assert!(model.accepts(&batch(&[0, 64, 128], 0)).is_ok());
+    let error = model.accepts(&batch(&[0, 65], 0)).unwrap_err();
+    assert!(error.hint().unwrap().contains("embeddings for so many positions"), "{error}");
+}
+
+#[test]
 fn bad_input_is_refused_before_the_arithmetic() {
     let model = model("untied");
     let good = batch(&[0, 4], 0);
