@@ -3,6 +3,7 @@
 
 use super::clauses::Difference;
 use super::declared::{Origin, Use};
+use super::expression::{self, Named};
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, differences, identify};
@@ -26,6 +27,8 @@ pub struct Chain<'p> {
     pub members: Vec<Member<'p>>,
     pub listed: Vec<Listed>,
     pub use_policies: Vec<(Vec<String>, TextFile)>,
+    /// Licences that a licence file names without their texts.
+    headers: Vec<Claim>,
 }
 
 impl<'p> Chain<'p> {
@@ -87,11 +90,16 @@ impl<'p> Chain<'p> {
         match identify(text, judge.policies) {
             Identity::Known(known) => {
                 for (id, role) in &known {
-                    if *role == Role::UsePolicy {
+                    // terms that are known by their policy alone: it stands beside a licence with a record of its own
+                    let alone =
+                        judge.policies.record(id).is_some_and(|r| r.texts.iter().all(|t| t.role != Role::Licence));
+                    if *role == Role::UsePolicy && !alone {
                         continue;
                     }
+                    // a page that names the licence is not its text
+                    let text = matches!(role, Role::Licence | Role::UsePolicy).then(|| file.bytes.clone());
                     self.listed.push(list(Some(id), How::Text, None));
-                    self.add(id, &file.name, How::Text, Some(file.bytes.clone()), judge.policies);
+                    self.add(id, &file.name, How::Text, text, judge.policies);
                 }
                 let policies = known.into_iter().filter(|(_, role)| *role == Role::UsePolicy).map(|(id, _)| id);
                 let policies: Vec<String> = policies.collect();
@@ -120,6 +128,10 @@ impl<'p> Chain<'p> {
                     self.add(&id, &file.name, How::Similar, Some(file.bytes.clone()), judge.policies);
                 }
             }
+            Identity::Unknown if expression::header(text).is_some() => {
+                let license = expression::header(text).unwrap_or_default().to_owned();
+                self.headers.push(Claim { license, by: "licence file" });
+            }
             Identity::Unknown => {
                 judge.evidence(
                     F::TextUnknown,
@@ -134,8 +146,9 @@ impl<'p> Chain<'p> {
 
     /// The card comes last: it agrees with the texts, or it is a finding. `texts`: how many members have one.
     fn compare_claims(&mut self, claims: &[Claim], texts: usize, judge: &mut Judge<'p>) {
-        for claim in claims {
-            if claim.license.contains(" OR ") {
+        let headers = std::mem::take(&mut self.headers);
+        for claim in headers.iter().chain(claims) {
+            let Named::All(terms) = expression::read(&claim.license) else {
                 judge.evidence(
                     F::LicenseChoice,
                     claim.by,
@@ -143,9 +156,20 @@ impl<'p> Chain<'p> {
                     "pick one, put its text into the base's folder, and rule on the choice",
                 );
                 continue;
-            }
-            for named in claim.license.split(" AND ") {
-                self.compare_claim(named, claim.by, texts, judge);
+            };
+            for term in terms {
+                if let Some(exception) = &term.exception {
+                    judge.evidence(
+                        F::ClaimUnknown,
+                        claim.by,
+                        format!(
+                            "the {} names {exception}, of which there is no record; {} is judged without it",
+                            claim.by, term.license
+                        ),
+                        "read what the exception permits, and rule on it",
+                    );
+                }
+                self.compare_claim(&term.license, claim.by, texts, judge);
             }
         }
     }

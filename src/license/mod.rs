@@ -4,12 +4,14 @@
 //! [`Subject::read`] gathers the evidence of a base's folder, [`check`] meets the facts of every licence that binds
 //! with the declared [`Use`], [`Report::clear`] makes the [`Clearance`] without which nothing is packed.
 
+mod agreement;
 mod chain;
 mod clauses;
 mod compare;
 mod countries;
 mod dates;
 mod declared;
+mod expression;
 mod facts;
 mod fields;
 mod finding;
@@ -38,6 +40,7 @@ mod subject;
 mod text;
 mod verdict;
 mod why;
+mod words;
 
 pub use clauses::{Change, Clause, Difference};
 pub use compare::{Account, Changes, CustomerStep, Part, Sameness, Step};
