@@ -1,9 +1,11 @@
 //! Prints the `[[text]]` table of a licence's record: `cargo run --release --example license_text -- ID FILE`. With
 //! `--clauses TEXTS POLICIES` it writes the clauses' fingerprints into the records of a policies folder, from the texts of
 //! another folder. No text enters the project, only digests, sketches and hashes of spans. `--time TEXTS` says how long
-//! normalisation and identification take.
+//! normalisation and identification take; `--identify FILE...` says what each is, `--tokens FILE...` the digest and the
+//! length of each stream as normalisation leaves it. `--listed FOLDER` writes the SPDX list's texts of recorded licences.
 
-use sealwright::license::{Clause, Policies, clauses, fingerprint, identify, tokens};
+use sealwright::digest::Sha256;
+use sealwright::license::{Clause, Identity, Policies, clauses, fingerprint, identify, tokens};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,9 +17,12 @@ fn main() -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--clauses", texts, policies] => write_clauses(Path::new(texts), Path::new(policies)),
         ["--time", texts] => time(Path::new(texts)),
+        ["--identify", ref files @ ..] => identify_all(files),
+        ["--tokens", ref files @ ..] => digest_all(files),
+        ["--listed", folder] => write_listed(Path::new(folder)),
         [id, file] => print_table(id, file),
         _ => {
-            Err("usage: license_text ID FILE | license_text --clauses TEXTS POLICIES | license_text --time TEXTS"
+            Err("usage: license_text ID FILE | --clauses TEXTS POLICIES | --time TEXTS | --identify FILE... | --tokens FILE... | --listed FOLDER"
                 .into())
         }
     }
@@ -31,6 +36,40 @@ fn print_table(id: &str, file: &str) -> Result<()> {
     println!("[[text]]\nrole = \"licence\"\nstanding = \"read\"\nsha256 = \"{digest}\"\nwords = {words}");
     println!("sketch = \"{sketch}\"\n{}", line(clauses(&text, id, &policies)));
     Ok(())
+}
+
+fn identify_all(files: &[&str]) -> Result<()> {
+    let policies = Policies::load(None)?;
+    for file in files {
+        let what = match identify(&read(file)?, &policies) {
+            Identity::Known(known) => known.into_iter().map(|(id, _)| id).collect::<Vec<_>>().join(" "),
+            Identity::Similar(id, ..) => format!("similar to {id}"),
+            Identity::Unknown => "unknown".into(),
+        };
+        println!("{file}\t{what}");
+    }
+    Ok(())
+}
+
+fn digest_all(files: &[&str]) -> Result<()> {
+    for file in files {
+        let stream = tokens(&read(file)?);
+        println!("{} {} {file}", Sha256::of(stream.join(" ").as_bytes()), stream.len());
+    }
+    Ok(())
+}
+
+fn write_listed(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for listed in Policies::load(None)?.records().filter_map(|r| spdx::license_id(&r.id)) {
+        std::fs::write(folder.join(format!("{}.txt", listed.name)), listed.text())?;
+    }
+    Ok(())
+}
+
+/// As the definition reads it: a byte that is no UTF-8 becomes a sign that says so.
+fn read(file: &str) -> Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(file)?).into_owned())
 }
 
 /// As it stands in a record.

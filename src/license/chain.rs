@@ -2,6 +2,7 @@
 //! judged alone; what speaks against the evidence itself is a finding here.
 
 use super::clauses::Difference;
+use super::expression::{self, Named};
 use super::facts::{Record, Role};
 use super::finding::FindingCode as F;
 use super::identify::{Identity, differences, identify};
@@ -29,6 +30,8 @@ pub struct Chain<'p> {
     pub use_policies: Vec<(Vec<String>, TextFile)>,
     /// Whom to credit for data, and under which licence.
     pub credits: Vec<(String, &'p Record)>,
+    /// Licences that a licence file names without their texts.
+    headers: Vec<Claim>,
 }
 
 impl<'p> Chain<'p> {
@@ -99,11 +102,16 @@ impl<'p> Chain<'p> {
         match identity {
             Identity::Known(known) => {
                 for (id, role) in &known {
-                    if *role == Role::UsePolicy {
+                    // terms that are known by their policy alone: it stands beside a licence with a record of its own
+                    let alone =
+                        judge.policies.record(id).is_some_and(|r| r.texts.iter().all(|t| t.role != Role::Licence));
+                    if *role == Role::UsePolicy && !alone {
                         continue;
                     }
+                    // a page that names the licence is not its text
+                    let text = matches!(role, Role::Licence | Role::UsePolicy).then(|| file.bytes.clone());
                     self.listed.push(list(Some(id), How::Text, None));
-                    self.add(id, &file.name, How::Text, Some(file.bytes.clone()), judge.policies);
+                    self.add(id, &file.name, How::Text, text, judge.policies);
                 }
                 let policies = known.into_iter().filter(|(_, role)| *role == Role::UsePolicy).map(|(id, _)| id);
                 let policies: Vec<String> = policies.collect();
@@ -132,6 +140,10 @@ impl<'p> Chain<'p> {
                     self.add(&id, &file.name, How::Similar, Some(file.bytes.clone()), judge.policies);
                 }
             }
+            Identity::Unknown if expression::header(text).is_some() => {
+                let license = expression::header(text).unwrap_or_default().to_owned();
+                self.headers.push(Claim { license, by: "licence file" });
+            }
             Identity::Unknown => {
                 judge.evidence(
                     F::TextUnknown,
@@ -146,8 +158,9 @@ impl<'p> Chain<'p> {
 
     /// The card comes last: it agrees with the texts, or it is a finding. `texts`: how many members have one.
     fn compare_claims(&mut self, claims: &[Claim], texts: usize, subject: &Subject, judge: &mut Judge<'p>) {
-        for claim in claims {
-            if claim.license.contains(" OR ") {
+        let headers = std::mem::take(&mut self.headers);
+        for claim in headers.iter().chain(claims) {
+            let Named::All(terms) = expression::read(&claim.license) else {
                 judge.evidence(
                     F::LicenseChoice,
                     claim.by,
@@ -155,9 +168,20 @@ impl<'p> Chain<'p> {
                     "pick one, put its text into the base's folder, and rule on the choice",
                 );
                 continue;
-            }
-            for named in claim.license.split(" AND ") {
-                self.compare_claim(named, claim.by, texts, subject, judge);
+            };
+            for term in terms {
+                if let Some(exception) = &term.exception {
+                    judge.evidence(
+                        F::ClaimUnknown,
+                        claim.by,
+                        format!(
+                            "the {} names {exception}, of which there is no record; {} is judged without it",
+                            claim.by, term.license
+                        ),
+                        "read what the exception permits, and rule on it",
+                    );
+                }
+                self.compare_claim(&term.license, claim.by, texts, subject, judge);
             }
         }
     }

@@ -406,6 +406,8 @@ pub struct Duty {
 pub enum When {
     Always,
     HandingOver,
+    /// Only where the base's own weights are in what is handed over.
+    Merged,
     Hosting,
     AboveLimit,
     OutputsTrainAModel,

@@ -94,10 +94,11 @@ pub fn clauses(text: &str, id: &str, policies: &Policies) -> Vec<Clause> {
 pub fn differences(text: &str, id: &str, role: Role, policies: &Policies) -> Vec<Difference> {
     let tokens = tokens(text);
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    let tokens = cut(&tokens, id, &policies.spans);
     let sketch = Sketch::of(&tokens);
     let texts = policies.record(id).map_or(&[][..], |r| &r.texts);
     let known = texts.iter().filter(|t| t.role == role && !t.clauses.is_empty());
     let score = |t: &KnownText| t.sketch.as_ref().map_or(0.0, |s| s.resemblance(&sketch));
     let nearest = known.max_by(|a, b| score(a).total_cmp(&score(b)));
-    nearest.map_or_else(Vec::new, |known| clauses::compare(&cut(&tokens, id, &policies.spans), &known.clauses))
+    nearest.map_or_else(Vec::new, |known| clauses::compare(&tokens, &known.clauses))
 }

@@ -4,6 +4,7 @@
 //! [`Subject::read`] gathers the evidence of a base's folder, [`check`] meets the facts of every licence that binds
 //! with the declared [`Use`], [`Report::clear`] makes the [`Clearance`] without which nothing is packed.
 
+mod agreement;
 mod annex;
 mod chain;
 mod clauses;
@@ -13,6 +14,7 @@ mod dates;
 mod declared;
 mod doubts;
 mod evidence;
+mod expression;
 mod facts;
 mod fields;
 mod finding;
@@ -46,6 +48,7 @@ mod subject;
 mod text;
 mod verdict;
 mod why;
+mod words;
 
 pub use clauses::{Change, Clause, Difference};
 pub use compare::{Account, Changes, CustomerStep, Part, Sameness, Step};

@@ -68,6 +68,7 @@ fn applies(duty: &Duty, member: &Member<'_>, declared: &Use, crossed: bool) -> b
         ("register", _) if !declared.commercial => false,
         ("request-licence", None | Some(When::Always)) => declared.commercial && paid,
         (_, Some(When::HandingOver)) => handing_over,
+        (_, Some(When::Merged)) => declared.ship == Ship::Merged,
         (_, Some(When::Hosting)) => declared.hosted() != Some(false),
         (_, Some(When::AboveLimit)) => crossed,
         (_, Some(When::OutputsTrainAModel)) => declared.trains_models_on_outputs != Some(false),

@@ -108,6 +108,10 @@ impl Policies {
         for (name, text) in files.under("licenses/") {
             let record: Record = data::parse(Path::new(name), text)?;
             vocabulary.check(Path::new(name), &record)?;
+            if let Some(what) = super::agreement::contradictions(&record).first() {
+                let error = Error::input(Path::new(name), format!("the record contradicts itself: {what}"));
+                return Err(error.with_hint("read the licence again where the two stand; docs/licences.md says how"));
+            }
             for text in &record.texts {
                 let of = (record.id.clone(), text.role);
                 let same = text.sha256.map(|digest| known.entry(digest).or_default());

@@ -7,8 +7,8 @@ use super::handing;
 use super::judge::{At, Judge, begins_with_word};
 use super::limits;
 use super::member::Member;
-use super::says::words;
 use super::subject::Subject;
+use super::words::words;
 
 /// Judges one member of the chain; true: a line of users or revenue is crossed.
 pub fn judge(judge: &mut Judge<'_>, member: &Member<'_>, subject: &Subject) -> bool {

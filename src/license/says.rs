@@ -5,6 +5,7 @@ use super::facts::*;
 use super::finding::FindingCode;
 use super::limits::describe;
 use super::policy::Policies;
+use super::words::{value, words};
 use serde::{Deserialize, Serialize};
 
 /// One thing that a licence says.
@@ -46,36 +47,6 @@ pub(super) fn says(record: &Record, term: &str) -> Vec<Said> {
         kind if value(record, kind).is_none() => record.duties(kind).map(|d| said(duty(d), &d.clause)).collect(),
         fact => value(record, fact).map(|value| said(value, record.clause(fact))).into_iter().collect(),
     }
-}
-
-/// The value of a fact, in the vocabulary's words.
-fn value(record: &Record, fact: &str) -> Option<String> {
-    Some(match fact {
-        "commercial-use" => words(&record.commercial_use),
-        "derivative-distribution" => words(&[record.derivative_distribution]),
-        "derivative-own-terms" => words(&[record.derivative_own_terms]),
-        "adapter-status" => words(&record.adapter_status),
-        "hosting-is-distribution" => words(&[record.hosting_is_distribution]),
-        "output-training" => words(&record.output_training),
-        "use-flow-down" => words(&[record.use_flow_down]),
-        "share-alike" => words(&[record.share_alike]),
-        "patent-grant" => words(&[record.patent_grant]),
-        "litigation-ends" => words(&[record.litigation_ends]),
-        "revocable" => words(&[record.revocable]),
-        "licensor-may-change-terms" => words(&[record.licensor_may_change_terms]),
-        "remote-restriction" => words(&[record.remote_restriction]),
-        "trademark" => words(&[record.trademark]),
-        "field-of-use" if record.field_of_use.is_empty() => "none".to_owned(),
-        "field-of-use" => record.field_of_use.join(", "),
-        "governing-law" => record.governing_law.clone()?,
-        _ => return None,
-    })
-}
-
-/// Words of the vocabulary, as they stand in a record.
-pub(super) fn words<T: Serialize>(values: &[T]) -> String {
-    let word = |v: &T| serde_json::to_value(v).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
-    values.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn duty(duty: &Duty) -> String {

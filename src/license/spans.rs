@@ -22,8 +22,14 @@ pub(super) enum OpenSpan {
     Hole { ids: Vec<String>, after: String, before: String, what: What, max: Option<usize> },
     /// From `from` to the end, if its digest is known.
     Tail { ids: Vec<String>, from: String, sha256: Vec<Sha256> },
-    /// Copyright notices inside that tail, cut before its digest is taken.
-    TailHole { ids: Vec<String>, after: String, before: String },
+    /// Copyright notices inside that tail, or what else `what` says, cut before its digest is taken.
+    TailHole {
+        ids: Vec<String>,
+        after: String,
+        before: String,
+        #[serde(default)]
+        what: What,
+    },
 }
 
 impl OpenSpan {
@@ -37,16 +43,22 @@ impl OpenSpan {
     }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// What may stand in a hole.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum What {
+    #[default]
     Copyright,
     Name,
     Number,
+    /// A program's name and what it does, then copyright notices.
+    Program,
 }
 
 /// A name in a hole may not be longer than this, where the span says nothing else.
 const MAX_NAME: usize = 12;
+/// Nor may a program's name with what it does.
+const MAX_PROGRAM: usize = 24;
 /// Nor may a copyright notice name its holder in more words than this.
 const MAX_HOLDER: usize = 14;
 /// Nor may there be more notices in one span than this.
@@ -57,10 +69,10 @@ const MAX_NOTICES: usize = 12;
 const TERMS: &[&str] = &[
     "agree", "agreement", "allowed", "can", "cannot", "commercial", "condition", "conditions", "derivative",
     "distribute", "distribution", "except", "fee", "forbid", "forbidden", "grant", "granted", "licence", "license",
-    "licensed", "may", "modify", "must", "no", "noncommercial", "not", "only", "permission", "permit", "permitted",
-    "prohibited", "provide", "provided", "redistribute", "require", "required", "research", "restrict", "restricted",
-    "restriction", "revenue", "royalty", "sale", "sell", "shall", "subject", "sublicense", "terms", "unless", "use",
-    "used", "users", "uses", "using", "will", "without", "you", "your",
+    "licensed", "may", "modify", "must", "never", "no", "noncommercial", "not", "only", "permission", "permit",
+    "permitted", "prohibited", "provide", "provided", "redistribute", "require", "required", "research", "restrict",
+    "restricted", "restriction", "revenue", "royalty", "sale", "sell", "shall", "subject", "sublicense", "terms",
+    "unless", "use", "used", "users", "uses", "using", "will", "without", "you", "your",
 ];
 
 /// The stream without the open spans of the licence `id`. Tails are cut first.
@@ -79,8 +91,8 @@ pub(super) fn cut<'t>(tokens: &[&'t str], id: &str, spans: &[OpenSpan]) -> Vec<&
                 let Some(start) = find(&tokens, from, 0) else { continue };
                 let mut tail = tokens[start..].to_vec();
                 for hole in own(false) {
-                    if let OpenSpan::TailHole { after, before, .. } = hole {
-                        cut_hole(&mut tail, after, before, are_notices);
+                    if let OpenSpan::TailHole { after, before, what, .. } = hole {
+                        cut_hole(&mut tail, after, before, |body| what.fits(body, MAX_PROGRAM));
                     }
                 }
                 if sha256.contains(&digest(&tail)) {
@@ -114,6 +126,10 @@ impl What {
         match self {
             What::Copyright => are_notices(body),
             What::Name => (1..=max).contains(&body.len()) && !body.iter().any(|w| could_state_a_term(w)),
+            What::Program => {
+                let (name, notices) = body.split_at(body.iter().position(|w| *w == "copyright").unwrap_or(body.len()));
+                name.len() <= max && !name.iter().any(|w| could_state_a_term(w)) && are_notices(notices)
+            }
             What::Number => match body {
                 [] => true,
                 [one] => matches!(one.as_bytes(), [b'1'..=b'9' | b'a'..=b'd'] | b"i" | b"ii" | b"iii" | b"iv"),

@@ -326,7 +326,7 @@ fn a_checkpoint_may_leave_out_the_first_part_of_its_names() {
     // GPT-2's own checkpoints also hold the causal mask
     let short = short.chain([("h.0.attn.bias".to_owned(), mask)]);
     safetensors::serialize_to_file(short, None, &dir.path().join("model.safetensors")).unwrap();
-    let short = Model::load(&Base::open(dir.path()).unwrap()).unwrap();
+    let short = Model::load(&Base::open(dir.path()).unwrap(), None).unwrap();
     let ((whole, lora), batch) = (both("gpt2"), batch(&[0, 9], 5));
     assert_eq!(short.logits(Some(&lora), &batch), whole.logits(Some(&lora), &batch));
 }
