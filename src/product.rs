@@ -352,6 +352,8 @@ pub struct Train {
     pub device: String,
     /// An adapter folder to go on from.
     pub init: Option<PathBuf>,
+    /// It is the vendor's own work.
+    pub init_own: bool,
 }
 
 impl Default for Train {
@@ -374,6 +376,7 @@ impl Default for Train {
             checkpoint_every: 50,
             device: "auto".into(),
             init: None,
+            init_own: false,
         }
     }
 }
@@ -394,6 +397,9 @@ pub enum Targets {
 pub struct Derivative {
     /// A PEFT adapter folder.
     pub path: PathBuf,
+    /// It is the vendor's own work.
+    #[serde(default)]
+    pub own: bool,
 }
 
 /// `[eval]`

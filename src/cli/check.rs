@@ -8,7 +8,8 @@ use sealwright::base::Base;
 use sealwright::digest::Sha256;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{
-    self, Asked, Covered, Customer, DataOrigin, Grant, Origin, Policies, Report, Ruling, Ship, Subject, Use, Verdict,
+    self, Adapter, Asked, Covered, Customer, DataOrigin, Grant, Origin, Policies, Report, Ruling, Ship, Subject, Use,
+    Verdict,
 };
 use sealwright::product::{self, Product};
 use std::path::{Path, PathBuf};
@@ -147,7 +148,7 @@ impl Preflight {
     pub fn judge_by(&self, product: &Product, base: &Base, rulings: Vec<Ruling>) -> Result<Judgement> {
         let policies = self.policies()?;
         let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
-        let subject = Subject::read(base, text.as_deref())?;
+        let subject = Subject::read(base, text.as_deref())?.with_adapters(adapters(product)?);
         let declared = declared(product)?;
         let places = Places::read(product)?;
         declared.check_words(&policies, &|table, key, value| places.path_of(table, key, value))?;
@@ -217,6 +218,19 @@ pub fn declared(product: &Product) -> Result<Use> {
             .map(|c| Customer { name: c.name.clone(), country: c.country.clone() })
             .collect(),
     })
+}
+
+/// What the derivative is, or begins from; a folder that is not there yet is told.
+fn adapters(product: &Product) -> Result<Vec<Adapter>> {
+    let init = product.train.as_ref().and_then(|train| Some((train.init.as_ref()?, train.init_own)));
+    let derivative = product.derivative.as_ref().map(|derivative| (&derivative.path, derivative.own));
+    let read = |(path, own): (&PathBuf, bool)| {
+        let folder = product.resolve(path);
+        let is_there = std::fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_some());
+        let subject = is_there.then(|| Subject::read(&Base::open(&folder)?, None)).transpose()?;
+        Ok(Adapter { name: path.display().to_string(), own, subject })
+    };
+    init.into_iter().chain(derivative).map(read).collect()
 }
 
 /// One for each origin of a data file.

@@ -10,8 +10,9 @@ use super::judge::Judge;
 use super::lineage::Model;
 use super::member::{How, Listed, Member};
 use super::policy::Policies;
-use super::subject::{Claim, Subject, TextFile};
+use super::subject::{Adapter, Claim, Subject, TextFile};
 use jiff::civil::Date;
+use std::ops::Range;
 
 /// The subject of a finding on the base as a whole.
 pub const BASE: &str = "base";
@@ -41,9 +42,8 @@ impl<'p> Chain<'p> {
         for file in &subject.texts {
             chain.read_text(file, subject, judge);
         }
-        let texts = chain.members.len();
         let claims = subject.claims();
-        chain.compare_claims(&claims, texts, subject, judge);
+        chain.compare_claims(&claims, 0, "", subject, judge);
         if subject.texts.is_empty() && claims.is_empty() {
             judge.evidence(
                 F::NoLicense,
@@ -53,6 +53,9 @@ impl<'p> Chain<'p> {
             );
         }
         chain.read_parents(subject, judge);
+        for adapter in &subject.adapters {
+            chain.read_adapter(adapter, subject, judge);
+        }
         chain.compare_shape(subject, judge);
         let mut ids: Vec<&str> = chain.members.iter().map(|m| m.record.id.as_str()).collect();
         ids.sort_unstable();
@@ -70,7 +73,7 @@ impl<'p> Chain<'p> {
 
     /// The licences of the base itself: by its texts, or else by its card.
     pub fn own(&self) -> impl Iterator<Item = &Member<'p>> {
-        self.members.iter().filter(|m| matches!(m.how, How::Text | How::Similar | How::Card))
+        self.members.iter().filter(|m| m.is_of_base())
     }
 
     fn read_text(&mut self, file: &TextFile, subject: &Subject, judge: &mut Judge<'p>) {
@@ -156,15 +159,17 @@ impl<'p> Chain<'p> {
         }
     }
 
-    /// The card comes last: it agrees with the texts, or it is a finding. `texts`: how many members have one.
-    fn compare_claims(&mut self, claims: &[Claim], texts: usize, subject: &Subject, judge: &mut Judge<'p>) {
+    /// The card comes last: it agrees with the texts, which begin at member `from`, or it is a finding. `of`: the folder.
+    fn compare_claims(&mut self, claims: &[Claim], from: usize, of: &str, subject: &Subject, judge: &mut Judge<'p>) {
+        let texts = from..self.members.len();
         let headers = std::mem::take(&mut self.headers);
         for claim in headers.iter().chain(claims) {
+            let by = format!("{of}{}", claim.by);
             let Named::All(terms) = expression::read(&claim.license) else {
                 judge.evidence(
                     F::LicenseChoice,
-                    claim.by,
-                    format!("the {} offers a choice: {}", claim.by, claim.license),
+                    &by,
+                    format!("the {by} offers a choice: {}", claim.license),
                     "pick one, put its text into the base's folder, and rule on the choice",
                 );
                 continue;
@@ -173,26 +178,26 @@ impl<'p> Chain<'p> {
                 if let Some(exception) = &term.exception {
                     judge.evidence(
                         F::ClaimUnknown,
-                        claim.by,
+                        &by,
                         format!(
-                            "the {} names {exception}, of which there is no record; {} is judged without it",
-                            claim.by, term.license
+                            "the {by} names {exception}, of which there is no record; {} is judged without it",
+                            term.license
                         ),
                         "read what the exception permits, and rule on it",
                     );
                 }
-                self.compare_claim(&term.license, claim.by, texts, subject, judge);
+                self.compare_claim(&term.license, &by, texts.clone(), subject, judge);
             }
         }
     }
 
-    fn compare_claim(&mut self, named: &str, by: &'static str, texts: usize, subject: &Subject, judge: &mut Judge<'p>) {
+    fn compare_claim(&mut self, named: &str, by: &str, texts: Range<usize>, subject: &Subject, judge: &mut Judge<'p>) {
         let candidates = named_by(named, judge.policies);
-        if candidates.iter().any(|c| self.members[..texts].iter().any(|m| m.record.id == c.id)) {
+        if candidates.iter().any(|c| self.members[texts.clone()].iter().any(|m| m.record.id == c.id)) {
             return;
         }
-        if texts > 0 && !matches!(named, "other" | "unknown") {
-            let found: Vec<&str> = self.members[..texts].iter().map(|m| m.record.id.as_str()).collect();
+        if !texts.is_empty() && !matches!(named, "other" | "unknown") {
+            let found: Vec<&str> = self.members[texts.clone()].iter().map(|m| m.record.id.as_str()).collect();
             judge.evidence(
                 F::CardAndTextDiffer,
                 by,
@@ -201,7 +206,7 @@ impl<'p> Chain<'p> {
             );
         }
         let [record] = candidates.as_slice() else {
-            if texts == 0 {
+            if texts.is_empty() {
                 judge.evidence(
                     F::ClaimUnknown,
                     by,
@@ -213,7 +218,7 @@ impl<'p> Chain<'p> {
             return;
         };
         let text = listed_text(&record.id);
-        if texts == 0 && !confirmed([record.id.as_str()], by, subject, judge) {
+        if texts.is_empty() && !confirmed([record.id.as_str()], by, subject, judge) {
             judge.about(
                 record,
                 F::ClaimedWithoutText,
@@ -234,6 +239,33 @@ impl<'p> Chain<'p> {
             path: Vec::new(),
         });
         self.add(&record.id, by, How::Card, text, judge.policies);
+    }
+
+    /// An adapter that was made elsewhere is a parent with a licence of its own.
+    fn read_adapter(&mut self, adapter: &Adapter, base: &Subject, judge: &mut Judge<'p>) {
+        let (members, listed) = (self.members.len(), self.listed.len());
+        let name = &adapter.name;
+        if let Some(subject) = &adapter.subject {
+            for file in &subject.texts {
+                let file = TextFile { name: format!("{name}/{}", file.name), ..file.clone() };
+                self.read_text(&file, subject, judge);
+            }
+            self.compare_claims(&subject.claims(), members, &format!("{name}/"), subject, judge);
+            self.read_parents(&subject.without_parents(|parent| base.is_called(parent)), judge);
+        }
+        if self.listed.len() == listed && !adapter.own {
+            let what =
+                if adapter.subject.is_some() { "nothing in its folder names a licence" } else { "it is not at hand" };
+            judge.evidence(
+                F::NoLicense,
+                name,
+                format!("the derivative comes from {name}, and {what}"),
+                "put its licence beside it; or state that it is your own work: `own = true` in [derivative], `init-own = \
+                 true` in [train]",
+            );
+        }
+        self.members[members..].iter_mut().for_each(|member| member.path.insert(0, name.clone()));
+        self.listed[listed..].iter_mut().for_each(|listed| listed.path.insert(0, name.clone()));
     }
 
     fn read_parents(&mut self, subject: &Subject, judge: &mut Judge<'p>) {

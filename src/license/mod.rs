@@ -70,7 +70,7 @@ pub use says::{Clauses, Said, clauses_behind};
 pub use shape::Shape;
 pub use shipped::{Asked, FactChange, Shipped, Watched};
 pub use sketch::Sketch;
-pub use subject::{Claim, MAX_FILES, Subject, TextFile, is_evidence_name};
+pub use subject::{Adapter, Claim, MAX_FILES, Subject, TextFile, is_evidence_name};
 pub use text::{MAX_BYTES, tokens};
 pub use verdict::{Clearance, CustomerVerdict, DISCLAIMER, Report, Verdict, check};
 pub use why::{Possible, Trace, Why, why};

@@ -86,7 +86,7 @@ impl Papers {
             put(policy_name(ids), &file.bytes);
         }
         // a text that a person ruled on has no name of its own
-        for (i, file) in subject.texts.iter().enumerate() {
+        for (i, file) in subject.with_parts().flat_map(|part| &part.texts).enumerate() {
             put(format!("license-file-{}.txt", i + 1), &file.bytes);
         }
         let notice = notice(chain, subject, declared, duties);
@@ -114,7 +114,8 @@ fn notice(chain: &Chain<'_>, subject: &Subject, declared: &Use, duties: &[Obliga
     for (credit, record) in &chain.credits {
         paragraphs.push(format!("The derivative learned from: {credit}, under {} ({}).", record.name, record.id));
     }
-    for file in &subject.notices {
+    for (part, file) in subject.with_parts().flat_map(|part| part.notices.iter().map(move |file| (part, file))) {
+        let base = &part.name;
         paragraphs.push(format!("{} of {base}:\n\n{}", file.name, String::from_utf8_lossy(&file.bytes)));
     }
     paragraphs

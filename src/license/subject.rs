@@ -4,7 +4,7 @@ use super::evidence::{CARD, Evidence, Gathering, Topic};
 use super::norms::Norms;
 use super::shape::Shape;
 use super::text::MAX_BYTES;
-use crate::base::Base;
+use crate::base::{Base, is_hub_name};
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath, Error, Result};
@@ -44,6 +44,9 @@ pub struct Subject {
     pub has_config: bool,
     /// Does the base take pictures or sound, too?
     pub multimodal: bool,
+    /// What the derivative is, or begins from: parents with licences of their own.
+    #[serde(default)]
+    pub adapters: Vec<Adapter>,
     digest: Sha256,
 }
 
@@ -64,6 +67,18 @@ impl TextFile {
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok()
     }
+}
+
+/// An adapter, or merged weights, that another training made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Adapter {
+    /// Its folder, as the product file names it.
+    pub name: String,
+    /// The vendor states that it is its own work.
+    pub own: bool,
+    /// What its folder says; `None`: it is not at hand.
+    pub subject: Option<Subject>,
 }
 
 /// A licence that is named without its text.
@@ -115,10 +130,21 @@ impl Subject {
             tokens,
             texts,
             notices,
+            adapters: Vec::new(),
             digest: Sha256([0; 32]),
         };
         subject.digest = Sha256::of_json(&(&subject.evidence, &subject.tokens, &subject.shape, subject.multimodal));
         Ok(subject)
+    }
+
+    /// The same base, under a derivative that these were part of.
+    pub fn with_adapters(mut self, adapters: Vec<Adapter>) -> Self {
+        if !adapters.is_empty() {
+            let of = |a: &Adapter| (a.name.clone(), a.own, a.subject.as_ref().map(Self::digest));
+            self.digest = Sha256::of_json(&(self.digest, adapters.iter().map(of).collect::<Vec<_>>()));
+            self.adapters = adapters;
+        }
+        self
     }
 
     /// Over all evidence: texts, notices, card, claims, names, dimensions, tokenizer.
@@ -137,6 +163,23 @@ impl Subject {
         parents.sort_unstable();
         parents.dedup();
         parents
+    }
+
+    /// The base, and what the derivative is or begins from.
+    pub(super) fn with_parts(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.adapters.iter().filter_map(|adapter| adapter.subject.as_ref()))
+    }
+
+    /// Is this its name, that of its model, or its place on somebody's disk? An adapter names its base by any of them.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        !is_hub_name(name) || self.name == name || self.names().contains(&name) || self.parents().contains(&name)
+    }
+
+    /// The same, but for some of its parents.
+    pub(super) fn without_parents(&self, left_out: impl Fn(&str) -> bool) -> Self {
+        let mut rest = self.clone();
+        rest.evidence.retain(|e| !matches!(e.topic, Topic::Parent | Topic::Name) || !left_out(&e.says));
+        rest
     }
 
     /// Names in its configs that may be the base's own or a parent's, each once.

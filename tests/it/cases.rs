@@ -113,6 +113,7 @@ territory = ["US"]
 trains-models-on-outputs = false
 [derivative]
 path = "adapter"
+own = true
 [[customer]]
 name = "acme"
 country = "US"

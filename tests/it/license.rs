@@ -659,6 +659,7 @@ terms = "closed"
 commercial = true
 [derivative]
 path = "adapter"
+own = true
 "#;
 
 pub fn product(files: &[(&str, &str)]) -> TempDir {

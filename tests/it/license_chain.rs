@@ -189,3 +189,56 @@ fn facts_and_duties_go_together() {
         );
     }
 }
+
+// ---- adapters
+
+/// A base under MIT, and an adapter folder with these files.
+fn with_adapter(files: &[(&str, &str)], own: bool) -> Report {
+    let read = |dir: &std::path::Path| Subject::read(&sealwright::base::Base::open(dir).unwrap(), None).unwrap();
+    let (base, adapter) = (crate::license::base(&[("LICENSE", spdx_text("MIT"))]), tempfile::tempdir().unwrap());
+    for (name, text) in files {
+        std::fs::write(adapter.path().join(name), text).unwrap();
+    }
+    let subject = (!files.is_empty()).then(|| read(adapter.path()));
+    let subject = read(base.path()).with_adapters(vec![Adapter { name: "theirs".into(), own, subject }]);
+    check(&subject, &declared(), &Policies::load(None).unwrap(), &[], "2026-06-01T12:00:00Z".parse().unwrap())
+}
+
+#[test]
+fn an_adapter_made_elsewhere_binds_by_its_own_licence() {
+    let config = r#"{"base_model_name_or_path": "./base"}"#;
+    let research = with_adapter(&[("adapter_config.json", config), ("LICENSE", spdx_text("CC-BY-NC-4.0"))], false);
+    assert_eq!(research.verdict(), Verdict::Deny, "{:?}", codes(&research));
+    let denied = research.findings().iter().find(|f| f.code == FindingCode::CommercialUseForbidden).unwrap();
+    assert_eq!((denied.subject.as_str(), denied.path.as_slice()), ("theirs/LICENSE", &["theirs".to_owned()][..]));
+    // a place on a disk is no parent's name
+    assert!(!codes(&research).contains(&"parent-unknown"));
+    // silence is the vendor's own work only where it says so
+    for (files, own, wanted) in [
+        (&[("adapter_config.json", config)][..], false, Verdict::NeedsReview),
+        (&[("adapter_config.json", config)][..], true, Verdict::AllowWithObligations),
+        (&[], false, Verdict::NeedsReview),
+        (&[], true, Verdict::AllowWithObligations),
+    ] {
+        let report = with_adapter(files, own);
+        assert_eq!(report.verdict(), wanted, "{:?}", codes(&report));
+        assert_eq!(codes(&report).contains(&"no-license"), !own);
+    }
+    // whatever the vendor says, a licence that is there is judged
+    assert_eq!(with_adapter(&[("LICENSE", spdx_text("CC-BY-NC-4.0"))], true).verdict(), Verdict::Deny);
+}
+
+#[test]
+fn an_adapters_parents_and_card_are_judged_by_the_way_they_came() {
+    let config = r#"{"base_model_name_or_path": "lmsys/vicuna-13b-v1.3"}"#;
+    let report = with_adapter(&[("adapter_config.json", config)], true);
+    assert_eq!(report.verdict(), Verdict::Deny, "{:?}", codes(&report));
+    let denied = report.findings().iter().find(|f| f.code == FindingCode::CommercialUseForbidden).unwrap();
+    assert_eq!(denied.path[..2], ["theirs", "lmsys/vicuna-13b-v1.3"]);
+    let claimed = with_adapter(&[("README.md", "---\nlicense: apache-2.0\n---\n")], false);
+    assert_eq!(messages(&claimed, "claimed-without-text").len(), 1, "{:?}", codes(&claimed));
+    assert!(claimed.findings().iter().any(|f| f.subject == "theirs/card"));
+    // what was judged is in the digest that rulings bind
+    let other = with_adapter(&[("README.md", "---\nlicense: mit\n---\n")], false);
+    assert_ne!(claimed.digests().text, other.digests().text);
+}

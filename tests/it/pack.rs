@@ -47,6 +47,7 @@ fields = []
 trains-models-on-outputs = false
 [derivative]
 path = "theirs"
+own = true
 [[customer]]
 name = "acme"
 recipients = ["{recipient}"]

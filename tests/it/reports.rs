@@ -24,6 +24,7 @@ format = "messages"
 origin = { license = "nobody-knows" }
 [derivative]
 path = "adapter"
+own = true
 "#;
 
 /// A product on a base with the text of this licence, in a folder `shop`.

@@ -66,11 +66,17 @@ impl Places {
             _ if matches!(finding.code.name(), "grant-not-applied" | "grant-unused") => {
                 self.entry("grant", "reference", &finding.subject)
             }
+            _ if finding.code.name() == "no-license" && finding.subject != "base" => {
+                self.key("derivative", "path").or_else(|| self.key("train", "init"))
+            }
             (None, Some((_, table, key))) => self.key(table, key),
             _ => None,
         };
         let declared = declared.map(|line| self.line(line));
-        let places: Vec<Place> = declared.into_iter().chain(evidence(&finding.subject, base)).collect();
+        let places: Vec<Place> = declared
+            .into_iter()
+            .chain(evidence(&finding.subject, base).or_else(|| self.beside(&finding.subject)))
+            .collect();
         if places.is_empty() {
             let key = self.key("base", "license-text").filter(|_| finding.code.name() == "text-vouched");
             return key
@@ -80,6 +86,11 @@ impl Places {
                 .collect();
         }
         places
+    }
+
+    /// The file of an adapter's folder, named from the product's.
+    fn beside(&self, subject: &str) -> Option<Place> {
+        evidence(subject, self.path.parent()?).filter(|_| subject.contains('/'))
     }
 
     /// The product file and the line of this key: in the entry of an array of tables that has this value, or in a table.
