@@ -55,6 +55,8 @@ impl Base {
         let width = config.filter(|width| widths.contains_key(width)).or(most);
         places.retain(|p| Some(p.width) == width);
         places.truncate(MAX_NORMS);
+        // of weights that stayed on the hub, only the headers are here
+        places.retain(|p| p.path.is_file());
         let mut files: BTreeMap<&Path, File> = BTreeMap::new();
         places.iter().map(|place| place.read(&mut files)).collect()
     }

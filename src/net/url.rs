@@ -30,6 +30,9 @@ impl Url {
         if authority.as_str().contains('@') {
             return Err(wrong("an address with a user in it"));
         }
+        if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+            return Err(wrong("an address whose port is no number"));
+        }
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") if is_loopback(authority.host()) => false,

@@ -61,7 +61,11 @@ fn verdict(record: &str, declared: &str) -> u8 {
     rank(&report)
 }
 
+/// A record that contradicts itself is refused, which is stricter than any verdict.
 fn rank(report: &Value) -> u8 {
+    if report["error"]["code"] == "bad-input" {
+        return u8::MAX;
+    }
     let verdicts = ["allow", "allow-with-obligations", "needs-review", "deny"];
     u8::try_from(verdicts.iter().position(|v| report["verdict"] == *v).unwrap()).unwrap()
 }
@@ -97,6 +101,7 @@ proptest! {
             None => format!("{record}\n{}", ADDED[stricter - ORDER.len()]),
         };
         let (before, after) = (verdict(&record, USES[declared]), verdict(&more, USES[declared]));
+        prop_assume!(before < u8::MAX);
         prop_assert!(after >= before, "{after} after {before}; {}\n{more}", USES[declared]);
     }
 
@@ -188,7 +193,7 @@ fn every_clause_that_a_report_cites_stands_in_the_data() {
 }
 
 /// Words that no record uses yet: the vocabulary has them for what is read next.
-const UNUSED: [&str; 0] = [];
+const UNUSED: [&str; 1] = ["commercial-use: silent"];
 
 #[test]
 fn every_word_of_the_vocabulary_has_facts() {

@@ -57,8 +57,8 @@ fn what_was_shipped_is_judged_again() {
     let (code, said) = watch_with(
         dir.path(),
         license,
-        "derivative-distribution = \"allowed\"",
-        "derivative-distribution = \"forbidden\"",
+        "derivative-distribution = \"allowed\"\nderivative-own-terms = \"allowed\"",
+        "derivative-distribution = \"forbidden\"\nderivative-own-terms = \"forbidden\"",
     );
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("verdict: allow-with-obligations -> deny\n"), "{said}");
