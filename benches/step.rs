@@ -25,7 +25,7 @@ fn main() -> Answer {
         Some(folder) => PathBuf::from(folder),
         None => random_base(made.path())?,
     };
-    let model = Model::load(&Base::open(&folder)?)?;
+    let model = Model::load(&Base::open(&folder)?, None)?;
     for keep in [Keep::All, Keep::Inputs] {
         let (best, mean, cpu) = steps(&model, keep)?;
         writeln!(

@@ -124,6 +124,18 @@ pub struct Base {
     pub license_text: Option<PathBuf>,
     /// When the copy was had from the licensor: it stays under the text of that day.
     pub obtained: Option<jiff::civil::Date>,
+    /// What its projections become while they are learnt on.
+    pub quantize: Option<Quantize>,
+}
+
+/// How the base's projections are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quantize {
+    /// Four bits a number: QLoRA.
+    Nf4,
+    /// Eight bits a number.
+    Int8,
 }
 
 /// `[use]`

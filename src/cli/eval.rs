@@ -41,7 +41,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         return Err(Error::new(Code::Usage, "nothing is held out to evaluate on")
             .with_hint("add [eval] with a file of questions, or set train.validation above 0"));
     }
-    let model = Model::load(&base)?;
+    let model = Model::load(&base, plan.quantize)?;
     let mut results = vec![("base", evaluate(args, &model, None, &plan, &material)?)];
     if let Some(folder) = adapter {
         let lora = lora::from_adapter(&model, &adapter::read(&folder)?)?;

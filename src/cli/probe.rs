@@ -37,7 +37,7 @@ const IGNORED: i64 = -100;
 /// Runs the network over the inputs, with the adapter and without.
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let inputs = Inputs::read(&args.inputs)?;
-    let model = Model::load(&Base::open(&args.base)?)?;
+    let model = Model::load(&Base::open(&args.base)?, None)?;
     let batch = inputs.batch();
     model.accepts(&batch)?;
     let mut results = Results::new(&inputs, model.shape().vocab);

@@ -50,7 +50,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     use_threads(args.threads)?;
     let base = Base::open(&args.base)?;
     let adapter = adapter_of(&open(args, &base, say)?)?;
-    let model = Model::load(&base)?;
+    let model = Model::load(&base, None)?;
     let lora = lora::from_adapter(&model, &adapter)?;
     let renderer = Renderer::open(&base, true)?;
 

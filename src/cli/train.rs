@@ -6,6 +6,7 @@ use super::say::Say;
 use super::stages::State;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
+use sealwright::model::Quantize;
 use sealwright::product::{self, Product};
 use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Source, Step, Trained};
 use serde_json::json;
@@ -94,6 +95,7 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
         data: product.data.iter().map(source).collect(),
         questions: questions_of(product),
         base_name: base.name(),
+        quantize: quantize_of(product),
         rank: train.rank,
         alpha: train.alpha,
         targets: match &train.targets {
@@ -113,6 +115,14 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
         checkpoint_every: train.checkpoint_every,
         init: train.init.as_ref().map(|folder| product.resolve(folder)),
         folder: product.state_folder(),
+    })
+}
+
+/// What the base's projections become when the engine reads them.
+pub fn quantize_of(product: &Product) -> Option<Quantize> {
+    product.base.quantize.map(|quantize| match quantize {
+        product::Quantize::Nf4 => Quantize::Nf4,
+        product::Quantize::Int8 => Quantize::Int8,
     })
 }
 

@@ -23,10 +23,16 @@ impl Int8 {
         let cols = values.len() / rows;
         let top = |row: &[f32]| row.iter().fold(0.0f32, |top, x| top.max(x.abs()));
         let scales: Vec<f32> = values.par_chunks(cols.max(1)).map(top).collect();
-        let number = |x: f32, scale: f32| if scale == 0.0 { 0 } else { (x * (TOP / scale)).round_ties_even() as i8 };
+        let number =
+            |x: f32, scale: f32| if scale == 0.0 { 0 } else { (x * (scale.recip() * TOP)).round_ties_even() as i8 };
         let rows = values.par_chunks(cols.max(1)).zip(&scales);
         let values = rows.flat_map_iter(|(row, scale)| row.iter().map(move |x| number(*x, *scale))).collect();
         Self { cols, values, scales }
+    }
+
+    /// Bytes that so many numbers in so many rows take.
+    pub fn bytes_of(elements: usize, rows: usize) -> usize {
+        elements + 4 * rows
     }
 
     /// Rows.
@@ -41,7 +47,7 @@ impl Int8 {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.values.len() + 4 * self.scales.len()
+        Self::bytes_of(self.values.len(), self.scales.len())
     }
 
     /// One row as f32.

@@ -74,6 +74,12 @@ impl Nf4 {
         Self { elements: values.len(), levels, scales: codes, tops, mean }
     }
 
+    /// Bytes that so many numbers take.
+    pub fn bytes_of(elements: usize) -> usize {
+        let scales = elements.div_ceil(BLOCK);
+        elements.div_ceil(2) + scales + 4 * scales.div_ceil(SCALES)
+    }
+
     /// Numbers.
     pub fn elements(&self) -> usize {
         self.elements
@@ -81,7 +87,7 @@ impl Nf4 {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.levels.len() + self.scales.len() + 4 * self.tops.len()
+        Self::bytes_of(self.elements)
     }
 
     /// The numbers from `from` on.

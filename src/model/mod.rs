@@ -13,6 +13,7 @@ mod linear;
 mod lora;
 mod memory;
 mod positions;
+mod quantize;
 mod reader;
 mod shape;
 mod step;
@@ -20,6 +21,7 @@ mod weights;
 
 pub use memory::Memory;
 pub use positions::{Kind, Turn};
+pub use quantize::{Quantize, weight_bytes};
 pub use shape::{HasBias, Multipliers, Norms, Routing, Shape};
 pub use step::{Keep, Workspace};
 
@@ -78,14 +80,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the weights of a base as f32.
+    /// Maps the weights of a base, or holds those of its projections quantised.
     ///
     /// # Errors
     /// `UnsupportedBase` for a family or a feature that the engine does not have, by its key in `config.json`.
-    pub fn load(base: &Base) -> Result<Self> {
+    pub fn load(base: &Base, quantize: Option<Quantize>) -> Result<Self> {
         let family = Family::of(&base.config)?;
         let shape = Shape::of(&base.config, &family)?;
-        let weights = weights::Network::read(base, &family, &shape)?;
+        let weights = weights::Network::read(base, &family, &shape, quantize)?;
         Ok(Self { shape, weights })
     }
 

@@ -3,6 +3,7 @@
 
 use super::Shape;
 use super::linear::{Linear, Part};
+use super::quantize::Quantize;
 use crate::base::family::{self, Family, Gain, Matrices};
 use crate::base::weights::Weights;
 use crate::base::{Base, Dtype};
@@ -37,14 +38,15 @@ pub(super) struct Reader<'a> {
     pub base: &'a Base,
     pub family: &'a Family,
     pub shape: &'a Shape,
+    quantize: Option<Quantize>,
     weights: Weights<'a>,
     read: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     /// Maps the weights.
-    pub fn new(base: &'a Base, family: &'a Family, shape: &'a Shape) -> Result<Self> {
-        Ok(Self { base, family, shape, weights: Weights::map(base)?, read: BTreeSet::new() })
+    pub fn new(base: &'a Base, family: &'a Family, shape: &'a Shape, quantize: Option<Quantize>) -> Result<Self> {
+        Ok(Self { base, family, shape, quantize, weights: Weights::map(base)?, read: BTreeSet::new() })
     }
 
     /// Projections of one input as one matrix, their rows one after the other: a tensor each, or one for all.
@@ -68,6 +70,9 @@ impl<'a> Reader<'a> {
                 .into_iter()
                 .flat_map(|(from, piece)| biases[from..from + piece.len()].to_vec())
                 .collect();
+        }
+        if let Some(quantize) = self.quantize {
+            weights = weights.iter().map(|matrix| quantize.matrix(matrix)).collect();
         }
         let (weight, bias) = (Frozen::stack(weights), of.bias.then_some(biases));
         Ok(Linear { inputs: of.inputs, outputs, weight, multiplier: 1.0, bias, parts })

@@ -261,7 +261,7 @@ mod tests {
         let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         for base in std::fs::read_dir(golden).unwrap().map(|f| f.unwrap().path().join("base")).filter(|f| f.is_dir()) {
             let base = Base::open(&base).unwrap();
-            let model = Model::load(&base).unwrap();
+            let model = Model::load(&base, None).unwrap();
             let family = Family::of(&base.config).unwrap();
             let targets: Vec<String> = family.projections.targets().into_iter().map(String::from).collect();
             let lora = model.lora(3, 6.0, &targets).unwrap();

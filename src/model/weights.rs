@@ -3,6 +3,7 @@
 use super::Shape;
 use super::experts::Experts;
 use super::linear::Linear;
+use super::quantize::Quantize;
 use super::reader::{Norm, Projected, Reader, multiply};
 use crate::base::Base;
 use crate::base::family::{Family, QueryKeyNorm, SharedQkv};
@@ -73,8 +74,8 @@ impl Network {
     }
 
     /// Reads all of a base's weights; a tensor that is missing, of another shape, or unknown is an error.
-    pub fn read(base: &Base, family: &Family, shape: &Shape) -> Result<Self> {
-        let mut reader = Reader::new(base, family, shape)?;
+    pub fn read(base: &Base, family: &Family, shape: &Shape, quantize: Option<Quantize>) -> Result<Self> {
+        let mut reader = Reader::new(base, family, shape, quantize)?;
         let names = &family.weights;
         let head = match shape.tied {
             true => None,

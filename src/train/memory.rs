@@ -5,7 +5,7 @@ use super::plan::Plan;
 use crate::base::Base;
 use crate::base::family::Family;
 use crate::error::{Code, Error, Result};
-use crate::model::{Keep, Memory, Shape};
+use crate::model::{Keep, Memory, Shape, weight_bytes};
 
 /// The share of the memory at hand that a run may plan for; the rest is for the data, the program and the system.
 const USABLE: f64 = 0.9;
@@ -25,7 +25,8 @@ pub struct Forecast {
 
 /// Plans what is kept and what is made again, or refuses at once and names the smallest change that would fit.
 pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast> {
-    let shape = Shape::of(&base.config, &Family::of(&base.config)?)?;
+    let family = Family::of(&base.config)?;
+    let shape = Shape::of(&base.config, &family)?;
     if let Some(longest) = shape.longest.filter(|longest| plan.sequence > *longest) {
         return Err(Error::new(
             Code::UnsupportedBase,
@@ -34,7 +35,7 @@ pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast
         .with_hint(format!("train.sequence = {longest}")));
     }
     let sides = adapted_sides(base, targets);
-    let weights = base.headers.tensors.iter().map(|t| (t.end - t.start) as usize).sum();
+    let weights = weight_bytes(base, &family, plan.quantize);
     judge(plan, machine::memory_available(), |plan, keep| {
         shape.memory(weights, plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)
     })
@@ -94,6 +95,7 @@ mod tests {
             data: vec![],
             questions: None,
             base_name: "b".into(),
+            quantize: None,
             rank: 8,
             alpha: 8.0,
             targets: vec![],

@@ -4,6 +4,7 @@ use crate::adapter::{MAX_RANK, TENSOR_FILE};
 use crate::base::{Base, Fingerprint};
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
+use crate::model::Quantize;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub questions: Option<Questions>,
     /// The base by its public name, for the adapter's config. Never a path.
     pub base_name: String,
+    /// What the base's projections become while they are learnt on.
+    pub quantize: Option<Quantize>,
     /// R
     pub rank: usize,
     /// The update is scaled by alpha / R.
@@ -153,6 +156,7 @@ impl Plan {
             "program": env!("CARGO_PKG_VERSION"),
             "base": fingerprint.id(),
             "base-name": self.base_name,
+            "quantize": self.quantize,
             "data": data,
             "questions": questions,
             "rank": self.rank,

@@ -33,7 +33,7 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
     let targets = targets(base, plan)?;
     let memory = memory::forecast(base, plan, &targets)?;
     observe(Event::Memory(memory));
-    let model = Model::load(base)?;
+    let model = Model::load(base, plan.quantize)?;
     let first = first_lora(&model, plan, &targets)?;
 
     let mut run = Run::begin(plan, &identity, &material, &model, memory.keep, first, saved)?;

@@ -3,7 +3,7 @@
 use safetensors::SafeTensors;
 use sealwright::adapter;
 use sealwright::base::Base;
-use sealwright::kernels::AdamW;
+use sealwright::kernels::{AdamW, Int8, Nf4};
 use sealwright::model::generate::{Sampler, generate};
 use sealwright::model::{Batch, Keep, Lora, Model};
 use sealwright::train::{Schedule, lora::from_adapter};
@@ -27,7 +27,7 @@ fn golden() -> Vec<String> {
 }
 
 fn model(name: &str) -> Model {
-    Model::load(&Base::open(&folder(name).join("base")).unwrap()).unwrap()
+    Model::load(&Base::open(&folder(name).join("base")).unwrap(), None).unwrap()
 }
 
 fn adapter_of(name: &str, model: &Model) -> Lora {
@@ -373,4 +373,20 @@ fn probe_refuses_another_bases_adapter_and_leaves_no_file() {
     assert_eq!(ran.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("self_attn.k_proj"), "the module is named");
     assert!(!out.exists());
+}
+
+#[test]
+fn four_and_eight_bits_are_those_of_bitsandbytes() {
+    let file = Tensors::read(&folder("quantize.safetensors"));
+    let (shape, values) = file.view("values");
+    let values: Vec<f32> = values.into_iter().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect();
+    let (mut nf4, mut int8) = (vec![0.0; values.len()], vec![0.0; values.len()]);
+    Nf4::quantize(&values).read(0, &mut nf4);
+    let rows = Int8::quantize(&values, shape[0]);
+    int8.chunks_mut(shape[1]).enumerate().for_each(|(n, row)| rows.read(n, row));
+    for (name, ours) in [("nf4", nf4), ("int8", int8)] {
+        for (n, (x, y)) in ours.iter().zip(file.floats(name)).enumerate() {
+            assert!((x - y).abs() <= 1e-6, "{name}, number {n}: {x}, bitsandbytes {y}");
+        }
+    }
 }

@@ -153,7 +153,7 @@ proptest! {
 #[test]
 fn a_packed_row_gives_the_loss_and_gradient_of_its_documents() {
     let (dir, base) = tiny::place();
-    let model = Model::load(&base).unwrap();
+    let model = Model::load(&base, None).unwrap();
     let material = Material::gather(&base, &tiny::plan(dir.path(), "s")).unwrap();
     let mut lora = lora::fresh(&model, 4, 8.0, &["q_proj".into(), "down_proj".into()], 1).unwrap();
     let mut any = 0.0f32;
@@ -230,7 +230,7 @@ fn the_number_of_threads_changes_no_byte() {
 #[test]
 fn what_is_made_again_is_what_was_kept() {
     let (dir, base) = tiny::place();
-    let model = Model::load(&base).unwrap();
+    let model = Model::load(&base, None).unwrap();
     let material = Material::gather(&base, &tiny::plan(dir.path(), "s")).unwrap();
     let lora = lora::fresh(&model, 4, 8.0, &["v_proj".into(), "up_proj".into()], 1).unwrap();
     let batch = batch(material.rows.take(0, 2).into_iter().flatten());
@@ -331,7 +331,7 @@ fn an_adapter_goes_out_and_comes_back() {
     let (dir, base) = tiny::place();
     let plan = tiny::plan(dir.path(), "s");
     train(&base, &plan).unwrap();
-    let model = Model::load(&base).unwrap();
+    let model = Model::load(&base, None).unwrap();
     let read = adapter::read(&plan.folder.join(adapter::FOLDER)).unwrap();
     let lora = lora::from_adapter(&model, &read).unwrap();
     assert_eq!(lora::to_adapter(&lora, "tiny"), read);

@@ -158,6 +158,7 @@ pub fn plan(folder: &Path, state: &str) -> Plan {
         data: vec![Source { path, name: "data.jsonl".into(), format: Format::Messages }],
         questions: None,
         base_name: "tiny".into(),
+        quantize: None,
         rank: 4,
         alpha: 8.0,
         targets: vec!["all-linear".into()],
