@@ -34,6 +34,11 @@ impl<'a> Weights<'a> {
         Ok(Self { base, maps })
     }
 
+    /// All of one file's bytes, its header among them.
+    pub fn file(&self, file: usize) -> &[u8] {
+        &self.maps[file]
+    }
+
     /// One tensor's header, and where its bytes lie in which map.
     pub fn get(&self, name: &str) -> Result<(&'a TensorHeader, Arc<Mmap>, Range<usize>)> {
         let header = self.base.headers.get(name).ok_or_else(|| {

@@ -34,8 +34,9 @@ pub enum Command {
     /// Logits, loss and adapter gradients of given token ids, to compare with another implementation
     #[cfg(feature = "ml")]
     Probe(super::probe::Args),
-    /// Merge an adapter into its base (not built yet)
-    Merge(Unbuilt),
+    /// Base and adapter as one model, and how far it is from the two
+    #[cfg(feature = "ml")]
+    Merge(super::merge::Args),
     /// Seal the derivative into one bundle a customer
     Pack(super::pack::Args),
     /// Check, train and pack: what has changed, and nothing twice
@@ -75,7 +76,6 @@ impl Command {
     /// The word that was typed, for the commands that are not built.
     pub fn name(&self) -> &'static str {
         match self {
-            Command::Merge(_) => "merge",
             Command::Serve(_) => "serve",
             Command::Push(_) => "push",
             Command::Pull(_) => "pull",

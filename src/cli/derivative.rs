@@ -1,8 +1,11 @@
 //! The derivative that a product ships: what `train` made, or what another trainer did. Shared by `pack` and `build`.
 
+use super::say::Say;
+#[cfg(feature = "ml")]
+use super::stages::Stages;
 use super::stages::State;
 use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
-use sealwright::base::Fingerprint;
+use sealwright::base::{Base, Fingerprint};
 use sealwright::bundle::{self, Recipe, SourceFile};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
@@ -24,14 +27,15 @@ pub struct Derivative {
 
 impl Derivative {
     /// The one that the product file names.
-    pub fn of(product: &Product, base: &Fingerprint, state: &State) -> Result<Self> {
+    pub fn of(product: &Product, base: &Base, fingerprint: &Fingerprint, state: &State, say: &Say) -> Result<Self> {
         match (&product.derivative, product.declared_use.ship) {
             (_, Ship::Nothing) => Err(Error::new(Code::Usage, "use.ship is `nothing`: there is nothing to pack")
                 .with_hint("`adapter` ships the adapter")),
             (Some(derivative), _) => Self::theirs(product, &product.resolve(&derivative.path)),
-            (None, Ship::Merged) => Err(Error::new(Code::NotBuilt, "merging what was trained is not built yet")
-                .with_hint("ship = \"adapter\", or merge it elsewhere and name the folder in [derivative]")),
-            (None, Ship::Adapter) => Self::ours(&state.folder().join(adapter::FOLDER), base, state),
+            (None, ship) => {
+                let ours = Self::ours(&state.folder().join(adapter::FOLDER), fingerprint, state)?;
+                if ship == Ship::Adapter { Ok(ours) } else { ours.merged(product, base, state, say) }
+            }
         }
     }
 
@@ -63,6 +67,32 @@ impl Derivative {
             data: record.data.iter().map(|file| file.digest).collect(),
             metrics: metrics(&record),
         })
+    }
+
+    /// What `train` made, in the base's place: merged once, kept as long as the adapter is the same.
+    #[cfg(feature = "ml")]
+    fn merged(self, product: &Product, base: &Base, state: &State, say: &Say) -> Result<Self> {
+        let (folder, out) = (state.folder().join(adapter::FOLDER), state.folder().join(adapter::MERGED));
+        let inputs: Vec<_> = self.files.iter().map(|f| Sha256::of_file(&f.path)).collect::<Result<_>>()?;
+        let proof = Stages::read(state).run("merge", Sha256::of_json(&inputs), &out, || {
+            if out.is_dir() {
+                std::fs::remove_dir_all(&out).at(&out)?;
+            }
+            super::merge::merge(product, base, &folder, &out, say)
+        })?;
+        let mut files = bundle::gather(&out)?;
+        files.extend(self.files.into_iter().filter(|f| f.name == RECORD_FILE));
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut metrics = self.metrics;
+        metrics.push(("largest KL divergence of the merge, nats".into(), format!("{:.1e}", proof.found.largest)));
+        Ok(Self { files, metrics, ..self })
+    }
+
+    /// The small verifier has no tensors.
+    #[cfg(not(feature = "ml"))]
+    fn merged(self, _: &Product, _: &Base, _: &State, _: &Say) -> Result<Self> {
+        Err(Error::new(Code::NotBuilt, "this build of the program cannot merge weights")
+            .with_hint("use a build with the feature `ml`, which is the default"))
     }
 
     /// What another trainer made.

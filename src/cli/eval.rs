@@ -10,7 +10,7 @@ use sealwright::model::{Lora, Model};
 use sealwright::product::{Product, Train};
 use sealwright::train::{Material, Plan, eval, lora};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,7 +31,10 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let mut product = Product::read(&args.folder)?;
     let base = Base::open(&product.resolve(&product.base.path))?;
-    let adapter = adapter_folder(args, &product)?;
+    let adapter = match args.adapter.as_deref() {
+        Some(none) if none.as_os_str() == "none" => None,
+        named => Some(adapter_folder(named, &product)?),
+    };
     // what another trainer made is evaluated under the defaults
     product.train.get_or_insert_with(Train::default);
     let plan = plan_of(&product, &base)?;
@@ -51,19 +54,17 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     Ok(Answer::Yes)
 }
 
-fn adapter_folder(args: &Args, product: &Product) -> Result<Option<PathBuf>> {
-    match &args.adapter {
-        Some(none) if none.as_os_str() == "none" => Ok(None),
-        Some(folder) => Ok(Some(folder.clone())),
-        None => {
-            let own = product.state_folder().join(adapter::FOLDER);
-            let folder = product.derivative.as_ref().map_or(own, |d| product.resolve(&d.path));
-            match folder.is_dir() {
-                true => Ok(Some(folder)),
-                false => Err(Error::new(Code::Usage, format!("no adapter here: {}", folder.display()))
-                    .with_hint("`sealwright train` makes it; `--adapter none` evaluates the base alone")),
-            }
-        }
+/// The adapter that was named, or else the product's own.
+pub fn adapter_folder(named: Option<&Path>, product: &Product) -> Result<PathBuf> {
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
+    }
+    let own = product.state_folder().join(adapter::FOLDER);
+    let folder = product.derivative.as_ref().map_or(own, |d| product.resolve(&d.path));
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(Error::new(Code::Usage, format!("no adapter here: {}", folder.display()))
+            .with_hint("`sealwright train` makes it; `eval --adapter none` evaluates the base alone")),
     }
 }
 

@@ -11,6 +11,8 @@ mod init;
 mod inspect;
 mod keygen;
 mod ledger;
+#[cfg(feature = "ml")]
+mod merge;
 mod open;
 mod pack;
 mod renew;
@@ -77,12 +79,14 @@ pub fn run(command: Command, say: &Say) -> Result<Answer> {
         #[cfg(feature = "ml")]
         Command::Eval(args) => eval::run(&args, say),
         #[cfg(feature = "ml")]
+        Command::Merge(args) => merge::run(&args, say),
+        #[cfg(feature = "ml")]
         Command::Probe(args) => probe::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Build(args) => build::run(&args, say),
         #[cfg(feature = "ml")]
         Command::Run(args) => run::run(&args, say),
-        Command::Merge(_) | Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
+        Command::Serve(_) | Command::Push(_) | Command::Pull(_) => Err(not_built(&command)),
     }
 }
 

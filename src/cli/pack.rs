@@ -124,7 +124,7 @@ impl<'a> Shipment<'a> {
     /// The derivative that the product file names, and the key that signs it.
     pub fn gather(product: &'a Product, base: &Base, state: &State, say: &'a Say) -> Result<Self> {
         let fingerprint = base.fingerprint()?;
-        let derivative = Derivative::of(product, &fingerprint, state)?;
+        let derivative = Derivative::of(product, base, &fingerprint, state, say)?;
         let signer = signing_key(product, state, say)?;
         let ledger = Ledger::of(&product.folder, state.folder());
         Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer, ledger, say })

@@ -7,6 +7,7 @@
 //! forward that keeps a named set of activations and a backward that uses them (`block`).
 
 mod block;
+mod divergence;
 mod experts;
 pub mod generate;
 mod linear;
@@ -19,6 +20,7 @@ mod shape;
 mod step;
 mod weights;
 
+pub use divergence::{Divergence, divergence};
 pub use memory::Memory;
 pub use positions::{Kind, Turn};
 pub use quantize::{Quantize, weight_bytes};

@@ -29,7 +29,7 @@ pub fn stderr(output: &Output) -> String {
 #[test]
 fn what_is_not_built_says_so_and_exits_2() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["merge", "serve", "push", "pull"] {
+    for command in ["serve", "push", "pull"] {
         let output = sealwright(dir.path(), &[command, "--any", "thing"]);
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert!(stderr(&output).contains(&format!("`sealwright {command}` is not built yet")), "{command}");

@@ -8,7 +8,7 @@ use sealwright::adapter::{self, TENSOR_FILE};
 use sealwright::base::Base;
 use sealwright::base::chat::Message;
 use sealwright::error::{Code, Error};
-use sealwright::model::{Keep, Model};
+use sealwright::model::{Batch, Keep, Model, divergence};
 use sealwright::train::batch::{Rows, batch, fit};
 use sealwright::train::data::{Content, Place, Sample};
 use sealwright::train::template::{Document, Renderer};
@@ -456,4 +456,69 @@ fn eval_tells_before_and_after() {
     assert!(loss("adapter") < 0.8 * loss("base"), "{report}");
     let curve = std::fs::read_to_string(dir.path().join(".sealwright/adapter/loss.svg")).unwrap();
     assert!(curve.contains("held out"));
+}
+
+#[test]
+fn an_adapter_learnt_on_four_or_eight_bits_merges_into_the_original_and_ships() {
+    for quantize in ["nf4", "int8"] {
+        let (dir, _) = tiny::place();
+        tiny::product(dir.path(), "rank = 4\nsteps = 30\nsequence = 256\nlearning-rate = 5e-3\nvalidation = 0.1");
+        let recipient = crate::commands::stdout(&sealwright(dir.path(), &["keygen", "identity", "--out", "key"]));
+        let file = dir.path().join("sealwright.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace("path = \"base\"", &format!("path = \"base\"\nquantize = \"{quantize}\""));
+        let customer =
+            format!("[[customer]]\nname = \"acme\"\nuntil = \"2099-12-31\"\nrecipients = [\"{}\"]\n", recipient.trim());
+        std::fs::write(&file, text.replace("ship = \"adapter\"", "ship = \"merged\"") + &customer).unwrap();
+        let license = spdx::license_id("Apache-2.0").unwrap().text();
+        std::fs::write(dir.path().join("base/LICENSE"), license).unwrap();
+
+        let built = sealwright(dir.path(), &["build"]);
+        assert!(built.status.success(), "{quantize}: {}", crate::commands::stderr(&built));
+        let eval = crate::commands::stdout(&sealwright(dir.path(), &["eval", "--json"]));
+        let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+        assert!(
+            eval["adapter"]["loss"].as_f64() < eval["base"]["loss"].as_f64().map(|l| 0.8 * l),
+            "{quantize}: {eval}"
+        );
+
+        let merge = ["merge", "--json", "--out", "whole"];
+        let proof = crate::commands::stdout(&sealwright(dir.path(), &merge));
+        let proof: serde_json::Value = serde_json::from_str(&proof).unwrap();
+        let divergence = &proof["divergence"];
+        assert!(divergence["largest"].as_f64().unwrap() < 1e-6, "{quantize}: {divergence}");
+        assert!(divergence["positions"].as_u64().unwrap() > 20, "{quantize}: {divergence}");
+        let again = sealwright(dir.path(), &merge);
+        assert_eq!(again.status.code(), Some(2), "{}", crate::commands::stdout(&again));
+
+        let open = "open dist/tiny-1.0.0-acme.sealed --identity key --base base --out opened --allow-development \
+                    --trust .sealwright/development.pub.pem";
+        let opened = sealwright(dir.path(), &open.split_whitespace().collect::<Vec<_>>());
+        assert!(opened.status.success(), "{quantize}: {}", crate::commands::stderr(&opened));
+        let bytes = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
+        assert_eq!(bytes("opened/model.safetensors"), bytes("whole/model.safetensors"));
+        assert_ne!(bytes("base/model.safetensors"), bytes("whole/model.safetensors"));
+    }
+}
+
+#[test]
+fn a_merge_says_what_base_and_adapter_said() {
+    for name in ["untied", "tied", "phi3", "granite", "gpt2", "gpt-neox"] {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let base = Base::open(&golden.join("base")).unwrap();
+        let adapter = adapter::read(&golden.join("adapter")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("merged");
+        adapter::merge(&base, &adapter, &out, &mut |_, _| ()).unwrap();
+        let (whole, model) =
+            (Model::load(&Base::open(&out).unwrap(), None).unwrap(), Model::load(&base, None).unwrap());
+        let lora = lora::from_adapter(&model, &adapter).unwrap();
+        let batch =
+            Batch { tokens: (0..20).collect(), targets: vec![0; 20], loss: vec![false; 20], bounds: vec![0, 20] };
+        let (apart, merged) = (model.logits(Some(&lora), &batch), whole.logits(None, &batch));
+        let proof = divergence(&apart, &merged, model.shape().vocab);
+        let unlike = divergence(&model.logits(None, &batch), &merged, model.shape().vocab);
+        // what rounding to the checkpoint's bf16 leaves, beside what the adapter does
+        assert!(proof.mean < 1e-4 && unlike.mean > 100.0 * proof.mean, "{name}: {proof:?} {unlike:?}");
+    }
 }
