@@ -199,7 +199,9 @@ mod hub {
         let (folder, name) = file.name.rsplit_once('/').unwrap_or(("", &file.name));
         let name = name.to_lowercase();
         (folder.is_empty() || folder.eq_ignore_ascii_case("licenses"))
-            && (license::is_evidence_name(&name) || (file.size <= MAX_EVIDENCE_BYTES && !is_never(&name)))
+            && (license::is_evidence_name(&name)
+                || name.ends_with("config.json")
+                || (file.size <= MAX_EVIDENCE_BYTES && !is_never(&name)))
     }
 
     /// What else a base is made of: a tokenizer may be large.
