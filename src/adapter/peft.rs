@@ -4,9 +4,9 @@
 //! f32 in one fixed order, so that the same values give the same bytes; read as f32, f16 or bf16.
 
 use super::recipe::{MAX_CONFIG_BYTES, Recipe};
+use crate::base::floats;
 use crate::data;
 use crate::error::{AtPath, Error, Result};
-use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
@@ -152,13 +152,8 @@ impl Matrix {
         let &[rows, columns] = view.shape() else {
             return Err(format!("not a matrix: shape {:?}", view.shape()));
         };
-        let bytes = view.data();
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            other => return Err(format!("type {other} is none of F32, F16, BF16")),
-        };
+        let values = floats(view.dtype(), view.data())
+            .ok_or_else(|| format!("type {} is none of F32, F16, BF16", view.dtype()))?;
         match values.iter().position(|v| !v.is_finite()) {
             Some(at) => Err(format!("element {at} is not a finite number")),
             None => Ok(Self { rows, columns, values }),
@@ -174,6 +169,7 @@ fn view_of(shape: Vec<usize>, values: &[f32]) -> TensorView<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::{bf16, f16};
 
     fn adapter() -> Adapter {
         let module = |name: &str| Module {

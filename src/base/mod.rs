@@ -23,7 +23,7 @@ pub use config::Config;
 pub use fingerprint::Fingerprint;
 pub use gguf::Gguf;
 pub use headers::{
-    Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Metadata, Part, TensorHeader, weight_files,
+    Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Metadata, Part, TensorHeader, floats, weight_files,
 };
 pub use norms::Norm;
 

@@ -1,6 +1,6 @@
 //! The weights of a network's norms: small vectors that tuning hardly moves. Only they are read, never the matrices.
 
-use super::{Base, Dtype};
+use super::{Base, Dtype, floats};
 use crate::error::{AtPath, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,21 +25,13 @@ pub struct Norm {
     pub values: Vec<f32>,
 }
 
-/// A number of a tensor, as bytes of its own.
-#[derive(Clone, Copy)]
-enum Format {
-    F32,
-    F16,
-    Bf16,
-}
-
 /// Where a norm lies.
 struct Place<'a> {
     path: &'a Path,
     name: &'a str,
     width: u64,
     start: u64,
-    format: Format,
+    dtype: Dtype,
 }
 
 impl Base {
@@ -63,26 +55,20 @@ impl Base {
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> {
         let safetensors = self.headers.tensors.iter().filter_map(|t| {
-            let format = match t.dtype {
-                Dtype::F32 => Format::F32,
-                Dtype::F16 => Format::F16,
-                Dtype::BF16 => Format::Bf16,
-                _ => return None,
-            };
-            let [width] = t.shape[..] else { return None };
+            let ([width], Dtype::F32 | Dtype::F16 | Dtype::BF16) = (&t.shape[..], t.dtype) else { return None };
             let path = self.headers.files[t.file].as_path();
-            Some(Place { path, name: &t.name, width: width as u64, start: t.start, format })
+            Some(Place { path, name: &t.name, width: *width as u64, start: t.start, dtype: t.dtype })
         });
         let gguf = self.gguf.iter().flat_map(|gguf| gguf.tensors.iter().map(move |t| (gguf.path.as_path(), t)));
         let gguf = gguf.filter_map(|(path, t)| {
-            let format = match t.kind.name {
-                "F32" => Format::F32,
-                "F16" => Format::F16,
-                "BF16" => Format::Bf16,
+            let dtype = match t.kind.name {
+                "F32" => Dtype::F32,
+                "F16" => Dtype::F16,
+                "BF16" => Dtype::BF16,
                 _ => return None,
             };
             let [width] = t.shape[..] else { return None };
-            Some(Place { path, name: &t.name, width, start: t.start, format })
+            Some(Place { path, name: &t.name, width, start: t.start, dtype })
         });
         safetensors.chain(gguf)
     }
@@ -101,18 +87,14 @@ impl<'a> Place<'a> {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => new.insert(File::open(self.path).at(self.path)?),
         };
-        let size = if matches!(self.format, Format::F32) { 4 } else { 2 };
+        let size = self.dtype.bitsize() / 8;
         // at most MAX_WIDTH, and the header was held against the file's size
         let mut bytes = vec![0; self.width as usize * size];
         file.seek(SeekFrom::Start(self.start)).at(self.path)?;
         file.read_exact(&mut bytes).at(self.path)?;
-        let values = bytes.chunks_exact(size).map(|b| match self.format {
-            Format::F32 => f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-            Format::F16 => half::f16::from_le_bytes([b[0], b[1]]).to_f32(),
-            Format::Bf16 => half::bf16::from_le_bytes([b[0], b[1]]).to_f32(),
-        });
+        let values = floats(self.dtype, &bytes).expect("`places` leaves out what has no floating-point type");
         let block = self.name.split('.').find_map(|part| part.parse().ok());
-        Ok(Norm { file: self.path.to_owned(), name: self.name.to_owned(), block, values: values.collect() })
+        Ok(Norm { file: self.path.to_owned(), name: self.name.to_owned(), block, values })
     }
 }
 
