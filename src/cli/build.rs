@@ -34,7 +34,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let state = State::lock(&product.state_folder())?;
     let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
 
-    let judged = args.preflight.judge(&product, &base)?;
+    let policies = args.preflight.policies()?;
+    let judged = args.preflight.judge(&product, &base, &policies)?;
     let report = &judged.report;
     let clearance = report.clear()?;
     let trained = match product.train {

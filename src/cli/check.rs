@@ -47,11 +47,11 @@ pub struct Args {
 }
 
 /// A report, and what it was asked about.
-pub struct Judgement {
+pub struct Judgement<'p> {
     pub subject: Subject,
     pub declared: Use,
     pub rulings: Vec<Ruling>,
-    pub policies: Policies,
+    pub policies: &'p Policies,
     pub report: Report,
 }
 
@@ -80,14 +80,15 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let own = args.base.clone().unwrap_or_else(|| Place::of(&product));
     let own = (args.compare.len() < 2).then_some(own);
     let bases: Vec<Place> = own.into_iter().chain(args.compare.iter().cloned()).collect();
+    let policies = args.preflight.policies()?;
     let judge = |place: &Place| {
         let base = place.open(Extent::Evidence, &args.preflight.network, say)?;
-        Ok(Judged { name: place.to_string(), report: args.preflight.judge(&product, &base)?.report, base: base.folder })
+        let report = args.preflight.judge(&product, &base, &policies)?.report;
+        Ok(Judged { name: place.to_string(), report, base: base.folder })
     };
     let judged = bases.iter().map(judge).collect::<Result<Vec<_>>>()?;
-    show(args, &product, &judged, say)?;
-    let today = judged.first().map(|j| j.report.judged());
-    let unused = today.map(|today| args.preflight.policies().map(|p| p.unused(today))).transpose()?;
+    show(args, &product, &policies, &judged, say)?;
+    let unused = judged.first().map(|j| policies.unused(j.report.judged()));
     unused
         .iter()
         .flatten()
@@ -96,9 +97,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 }
 
 /// The reports in the form that was asked for.
-fn show(args: &Args, product: &Product, judged: &[Judged], say: &Say) -> Result<()> {
+fn show(args: &Args, product: &Product, policies: &Policies, judged: &[Judged], say: &Say) -> Result<()> {
     if let Some(term) = &args.why {
-        return why(term, &args.preflight.policies()?, judged, say);
+        return why(term, policies, judged, say);
     }
     if let (true, [one]) = (args.annex, judged) {
         let annex = one.report.annex();
@@ -137,22 +138,27 @@ fn why(term: &str, policies: &Policies, judged: &[Judged], say: &Say) -> Result<
 
 impl Preflight {
     /// What the licences say of the product's use of this base.
-    pub fn judge(&self, product: &Product, base: &Base) -> Result<Judgement> {
+    pub fn judge<'p>(&self, product: &Product, base: &Base, policies: &'p Policies) -> Result<Judgement<'p>> {
         if let Some(path) = self.ruling.as_ref().filter(|path| !path.is_file()) {
             return Err(Error::new(Code::Usage, format!("no rulings here: {}", path.display())));
         }
-        self.judge_by(product, base, license::read_rulings(&self.rulings(product))?)
+        self.judge_by(product, base, policies, license::read_rulings(&self.rulings(product))?)
     }
 
     /// The same, with these rulings.
-    pub fn judge_by(&self, product: &Product, base: &Base, rulings: Vec<Ruling>) -> Result<Judgement> {
-        let policies = self.policies()?;
+    pub fn judge_by<'p>(
+        &self,
+        product: &Product,
+        base: &Base,
+        policies: &'p Policies,
+        rulings: Vec<Ruling>,
+    ) -> Result<Judgement<'p>> {
         let text = product.base.license_text.as_ref().map(|path| product.resolve(path));
         let subject = Subject::read(base, text.as_deref())?.with_adapters(adapters(product)?);
         let declared = declared(product)?;
         let places = Places::read(product)?;
-        declared.check_words(&policies, &|table, key, value| places.path_of(table, key, value))?;
-        let report = license::check(&subject, &declared, &policies, &rulings, jiff::Timestamp::now());
+        declared.check_words(policies, &|table, key, value| places.path_of(table, key, value))?;
+        let report = license::check(&subject, &declared, policies, &rulings, jiff::Timestamp::now());
         Ok(Judgement { subject, declared, rulings, policies, report })
     }
 
@@ -176,10 +182,10 @@ fn answer(verdict: Verdict) -> Answer {
     }
 }
 
-impl Judgement {
+impl Judgement<'_> {
     /// What was judged, to be kept.
     pub fn asked(&self) -> Asked<'_> {
-        Asked { subject: &self.subject, declared: &self.declared, rulings: &self.rulings, policies: &self.policies }
+        Asked { subject: &self.subject, declared: &self.declared, rulings: &self.rulings, policies: self.policies }
     }
 }
 

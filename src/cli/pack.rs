@@ -40,7 +40,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let state = State::lock(&product.state_folder())?;
     let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
-    let judged = args.preflight.judge(&product, &base)?;
+    let policies = args.preflight.policies()?;
+    let judged = args.preflight.judge(&product, &base, &policies)?;
     let shipment = Shipment::gather(&product, &base, &state, say)?;
     let mut stages = Stages::read(&state);
     let mut bundles = Vec::new();
@@ -133,7 +134,7 @@ impl<'a> Shipment<'a> {
     }
 
     /// The bundle of one customer, packed anew only where something changed.
-    pub fn seal(&self, judged: &Judgement, customer: &Customer, stages: &mut Stages) -> Result<Sealed> {
+    pub fn seal(&self, judged: &Judgement<'_>, customer: &Customer, stages: &mut Stages) -> Result<Sealed> {
         let clearance = &judged.report.clear_for(&customer.name)?;
         self.may_reach(customer)?;
         let ask = |question: &str| Secret::Bundle.ask(&format!("{question} of {}", customer.name), self.say);
@@ -157,7 +158,7 @@ impl<'a> Shipment<'a> {
     }
 
     /// Keeps what was judged, for `check --watch`; once for each bundle.
-    fn keep(&self, judged: &Judgement, customer: &str, stage: &Stage<Made>) -> Result<()> {
+    fn keep(&self, judged: &Judgement<'_>, customer: &str, stage: &Stage<Made>) -> Result<()> {
         let product = format!("{}-{}", self.product.product.name, self.product.product.version);
         let folder = self.product.state_folder().join(SHIPPED);
         let path = folder.join(format!("{product}-{customer}.json"));

@@ -47,7 +47,8 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let base = Place::of(&product).open(Extent::Evidence, &args.preflight.network, say)?;
     let path = args.preflight.rulings(&product);
     let mut rulings = license::read_rulings(&path)?;
-    let Judgement { report, policies, .. } = args.preflight.judge_by(&product, &base, rulings.clone())?;
+    let policies = args.preflight.policies()?;
+    let Judgement { report, .. } = args.preflight.judge_by(&product, &base, &policies, rulings.clone())?;
     let signer = signer(args, &policies, say)?;
     let meant = |f: &&Finding| {
         f.code == code

@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
     let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
-    let report = args.preflight.judge(&product, &base)?.report;
+    let report = args.preflight.judge(&product, &base, &args.preflight.policies()?)?.report;
     match report.clear() {
         Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),
         Err(error) => say.warning(format!("what this trains cannot be packed as things stand: {error}")),
