@@ -280,3 +280,16 @@ fn lay_over(under: &mut Table, over: &Table) {
         }
     }
 }
+
+/// A small generator (xorshift): the same changes on every machine.
+pub struct Draw(pub u64);
+
+impl Draw {
+    /// A number below `bound`; 0 where there is none.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+}

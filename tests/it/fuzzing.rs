@@ -4,7 +4,7 @@
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
-use crate::cases;
+use crate::cases::{self, Draw};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Inputs a reader.
@@ -40,16 +40,7 @@ const WORDS: [&str; 24] = [
     "not ",
 ];
 
-struct Draw(u64);
-
 impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-
     /// One seed with a few of its parts cut, doubled, replaced.
     fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = seeds[self.below(seeds.len())].clone();

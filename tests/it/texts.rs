@@ -1,7 +1,7 @@
 //! Real licence texts, where `SEALWRIGHT_LICENSE_TEXTS` names a folder of them: each is what `tests/licenses/texts.toml`
 //! says, however it is laid out, and stops being it with one altered word, which the difference of clauses then names.
 
-use crate::cases::{self, POLICIES};
+use crate::cases::{self, Draw, POLICIES};
 use crate::corpus::aloud;
 use sealwright::license::{Identity, Role, differences, identify};
 use std::collections::BTreeMap;
@@ -150,18 +150,6 @@ fn another_layout_keeps_the_identity() {
 }
 
 // ---- an altered word loses it, and is named
-
-/// A small generator (xorshift): the same changes on every machine.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-}
 
 /// A change of terms: what was done, the text, and a word that the difference must show.
 struct Change {
