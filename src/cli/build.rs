@@ -3,8 +3,8 @@
 
 use super::Answer;
 use super::base::{Extent, Place};
-use super::check::Preflight;
 use super::pack::{Sealed, Shipment};
+use super::preflight::Preflight;
 use super::say::Say;
 use super::stages::{Stages, State};
 use super::train::{self, use_threads};

@@ -2,12 +2,28 @@
 
 use super::say::{Say, visible};
 use super::secret::Secret;
-use super::verify::TrustArgs;
-use sealwright::bundle::{Identities, Person, Verified, renewal_beside, verify};
+use sealwright::bundle::{Identities, Person, Seen, Trust, Verified, renewal_beside, verify};
 use sealwright::error::{Code, Error, Result};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Whose bundles are taken; `verify`, `open` and `run` share it.
+#[derive(clap::Args)]
+pub struct TrustArgs {
+    /// A vendor's public key (PEM) that you trust, or a trust file; may be given more than once
+    #[arg(long = "trust", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Take a bundle that a development key signed, to try things out
+    #[arg(long)]
+    allow_development: bool,
+}
+
+impl TrustArgs {
+    pub fn read(&self) -> Result<Trust> {
+        Trust::read(&self.files, self.allow_development, jiff::Timestamp::now(), &Seen::of_user()?)
+    }
+}
 
 /// A bundle and whose it may be.
 #[derive(clap::Args)]

@@ -16,11 +16,13 @@ mod ledger;
 mod merge;
 mod open;
 mod pack;
+mod preflight;
 mod renew;
 mod report;
 mod rule;
 mod secret;
 mod stages;
+mod terminal;
 mod verify;
 mod watch;
 

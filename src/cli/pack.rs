@@ -2,8 +2,8 @@
 
 use super::Answer;
 use super::base::{Extent, Place};
-use super::check::{Judgement, Preflight};
 use super::derivative::Derivative;
+use super::preflight::{Judgement, Preflight};
 use super::say::Say;
 use super::secret::Secret;
 use super::stages::{Stage, Stages, State};

@@ -1,10 +1,10 @@
 //! `sealwright pull`: a bundle off an OCI registry. Signer, dates and size are judged before the bundle comes.
 
 use super::Answer;
+use super::customer::TrustArgs;
 use super::inspect::describe;
 use super::progress::Progress;
 use super::say::{Say, visible};
-use super::verify::TrustArgs;
 use sealwright::error::{Code, Result};
 use sealwright::net::oci::{self, Reference};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::base::{Extent, Place};
-use super::check::{Judgement, Preflight};
+use super::preflight::{Judgement, Preflight};
 use super::say::{Say, visible};
 use super::secret::Secret;
 use sealwright::error::{Code, Error, Result};

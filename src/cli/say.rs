@@ -87,7 +87,7 @@ impl Say {
         }
         let mut err = std::io::stderr().lock();
         let _ = write!(err, "{}: ", visible(question)).and_then(|()| err.flush());
-        let answer = super::secret::read_silently();
+        let answer = super::terminal::read_silently();
         let _ = writeln!(err);
         answer.map(Some)
     }

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::base::{Extent, Place};
-use super::check::Preflight;
+use super::preflight::Preflight;
 use super::say::Say;
 use super::stages::State;
 use sealwright::base::Base;

@@ -4,26 +4,7 @@ use super::Answer;
 use super::customer::BundleArgs;
 use super::inspect::describe;
 use super::say::{Say, visible};
-use sealwright::bundle::{Seen, Trust};
 use sealwright::error::Result;
-use std::path::PathBuf;
-
-/// Whose bundles are taken; `verify`, `open` and `run` share it.
-#[derive(clap::Args)]
-pub struct TrustArgs {
-    /// A vendor's public key (PEM) that you trust, or a trust file; may be given more than once
-    #[arg(long = "trust", value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Take a bundle that a development key signed, to try things out
-    #[arg(long)]
-    allow_development: bool,
-}
-
-impl TrustArgs {
-    pub fn read(&self) -> Result<Trust> {
-        Trust::read(&self.files, self.allow_development, jiff::Timestamp::now(), &Seen::of_user()?)
-    }
-}
 
 #[derive(clap::Args)]
 pub struct Args {

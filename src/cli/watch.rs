@@ -1,7 +1,7 @@
 //! `sealwright check --watch`: what was shipped, judged again by the facts, the policy and the figures of today.
 
 use super::Answer;
-use super::check::Preflight;
+use super::preflight::Preflight;
 use super::report;
 use super::say::Say;
 use sealwright::error::{AtPath as _, Code, Error, Result};
@@ -73,5 +73,5 @@ fn today(record: &Path, preflight: &Preflight) -> Result<(Option<Use>, Vec<Rulin
     };
     let product = Product::read(folder)?;
     let rulings = license::read_rulings(&preflight.rulings(&product))?;
-    Ok((Some(super::check::declared(&product)?), rulings))
+    Ok((Some(super::preflight::declared(&product)?), rulings))
 }
