@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 pub type Files = Vec<(String, Vec<u8>)>;
 
+/// When the attacks are read.
+pub const NOW: &str = "2026-06-01T00:00:00Z";
+
 /// A bundle in parts. Each `on_…` may change what the layers above it then sign.
 pub struct Forge {
     pub papers: Files,
@@ -163,21 +166,30 @@ impl Forge {
     }
 
     /// The code that reading it ends with: at `verify`, or else at `open` into a folder and into memory.
-    pub fn code(&self) -> Result<(), Code> {
+    pub fn code(&self, what: &str) -> Result<(), Code> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("b.sealed");
-        std::fs::write(&path, self.write()).unwrap();
+        let bundle = self.write();
+        std::fs::write(&path, &bundle).unwrap();
+        let code = self.read(dir.path(), &path);
+        let run = json!({"trust": key_path("vendor.pub.pem"), "identity": key_path("identity.txt"), "at": NOW,
+            "passphrase": (self.identities)().recipients().any(|r| r.to_string() == "passphrase")});
+        publish(what, code, json!([run]), &[("b.sealed", bundle)]);
+        code
+    }
+
+    fn read(&self, dir: &Path, path: &Path) -> Result<(), Code> {
         let public = sealwright::sign::PublicKey::read(&key_path("vendor.pub.pem")).unwrap();
         let trust = Trust::in_keys([public], false);
         let identities = (self.identities)();
-        let seen = Seen::at(dir.path().join("state"));
-        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let seen = Seen::at(dir.join("state"));
+        let now = NOW.parse().unwrap();
         let request = Request { identities: &identities, now, base: None, wanted: Use::Open, seen: &seen };
-        let verified = verify(&path, &trust).map_err(|e| e.code)?;
+        let verified = verify(path, &trust).map_err(|e| e.code)?;
         let memory = verified.open(&request).map(|_| ()).map_err(|e| e.code);
-        let folder = verify(&path, &trust).unwrap().open_into(&request, &dir.path().join("out"));
-        assert_eq!(folder.is_ok(), dir.path().join("out").exists());
-        let mut left = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let folder = verify(path, &trust).unwrap().open_into(&request, &dir.join("out"));
+        assert_eq!(folder.is_ok(), dir.join("out").exists());
+        let mut left = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         assert!(!left.any(|name| name.contains("partial")), "something temporary is left");
         assert_eq!(memory, folder.map(|_| ()).map_err(|e| e.code), "memory and folder agree");
         memory
@@ -248,4 +260,19 @@ pub fn frames(tar: &[u8]) -> Vec<u8> {
 fn encrypt(bytes: &[u8]) -> Vec<u8> {
     let recipient: age::x25519::Recipient = identities().recipients().next().unwrap().to_string().parse().unwrap();
     age::encrypt(&recipient, bytes).unwrap()
+}
+
+/// What another reader is to be tried with: `files`, and one run or several in that order, the last of which must end
+/// with `expect`. Kept where `SEALWRIGHT_ATTACKS` names a folder; `tests/interop/reader.sh` reads it.
+pub fn publish(what: &str, expect: Result<(), Code>, runs: Value, files: &[(&str, Vec<u8>)]) {
+    let Some(root) = std::env::var_os("SEALWRIGHT_ATTACKS") else { return };
+    let folder = Path::new(&root).join(Sha256::of([what.as_bytes(), &files[0].1].concat()).to_string());
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let expect = expect.map_or_else(Code::name, |()| "ok");
+    std::fs::write(folder.join("case.json"), json!({"what": what, "expect": expect, "runs": runs}).to_string())
+        .unwrap();
 }

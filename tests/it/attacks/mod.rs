@@ -25,7 +25,7 @@ fn frame_saying(size: u32, content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_second_writer_is_read() {
-    assert_eq!(Forge::honest().code(), Ok(()));
+    assert_eq!(Forge::honest().code("nothing is wrong"), Ok(()));
 }
 
 /// What is attacked, the code that must answer, and the change.
@@ -36,7 +36,7 @@ fn expect(attacks: &[Attack]) {
     for (what, code, change) in attacks {
         let mut forge = Forge::honest();
         change(&mut forge);
-        assert_eq!(forge.code(), Err(*code), "{what}");
+        assert_eq!(forge.code(what), Err(*code), "{what}");
     }
 }
 
@@ -48,7 +48,7 @@ fn names_in_the_payload() {
         let mut forge = Forge::honest();
         forge.inner.push(file(name, b"x"));
         forge.inner.sort();
-        assert_eq!(forge.code(), Err(Code::BadBundle), "{name}");
+        assert_eq!(forge.code(name), Err(Code::BadBundle), "{name}");
     }
     expect(&[
         ("twice", Code::BadBundle, |f| f.inner.insert(0, file("LICENSES/MIT.txt", b"text"))),

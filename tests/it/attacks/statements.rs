@@ -1,6 +1,6 @@
 //! Trust files, revocation lists and renewals that lie: made by the second writer, each with the code that answers.
 
-use super::forge::{Forge, envelope, identities, key, key_id, key_path};
+use super::forge::{Forge, envelope, identities, key, key_id, key_path, publish};
 use sealwright::Code;
 use sealwright::bundle::{Request, Seen, Trust, Use, inspect, verify};
 use sealwright::digest::Sha256;
@@ -64,27 +64,48 @@ fn plain(id: Sha256) -> Scene {
 }
 
 /// Plays it, and what was before it; the change is told the bundle's digest.
-fn scene(change: impl FnOnce(&mut Scene, Sha256)) -> Result<(), Code> {
+fn scene(what: &str, change: impl FnOnce(&mut Scene, Sha256)) -> Result<(), Code> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b.sealed");
     let forge = Forge { on_manifest: |m| m["entitlement"]["until"] = json!("2026-03-31"), ..Forge::honest() };
-    std::fs::write(&path, forge.write()).unwrap();
+    let bundle = forge.write();
+    std::fs::write(&path, &bundle).unwrap();
     let id = inspect(&path).unwrap().id;
     let mut scene = plain(id);
     change(&mut scene, id);
     if let Some(before) = &scene.before {
         play(before, dir.path()).unwrap();
     }
-    play(&scene, dir.path())
+    let code = play(&scene, dir.path());
+    let mut files = vec![("b.sealed", bundle)];
+    let before =
+        scene.before.as_ref().map(|before| before.published(["0/trust.toml", "0/list", "0/renewal"], &mut files));
+    let now = scene.published(["1/trust.toml", "1/list", "1/renewal"], &mut files);
+    publish(what, code, before.into_iter().chain([now]).collect(), &files);
+    code
+}
+
+impl Scene {
+    fn trust_file(&self) -> String {
+        let lists = self.list.as_ref().map_or("", |_| "revocations = [\"list\"]\n");
+        let table = |key: &str, vendor: &str| format!("[[key]]\npublic = {:?}\nvendor = {vendor:?}\n", key_path(key));
+        let other = table("development.pub.pem", "Example Others");
+        format!("{}{lists}{}{}\n{other}", self.head, table("vendor.pub.pem", self.vendor), self.key_table)
+    }
+
+    /// Its files under these names, and how they are read.
+    fn published<'n>(&self, [trust, list, renewal]: [&'n str; 3], files: &mut Vec<(&'n str, Vec<u8>)>) -> Value {
+        files.push((trust, self.trust_file().into_bytes()));
+        files.extend(self.list.as_ref().map(|document| (list, document.bytes())));
+        files.extend(self.renewal.as_ref().map(|document| (renewal, document.bytes())));
+        let renewal = self.renewal.as_ref().map(|_| renewal);
+        json!({"trust": trust, "renewal": renewal, "identity": key_path("identity.txt"), "at": self.now})
+    }
 }
 
 fn play(scene: &Scene, folder: &Path) -> Result<(), Code> {
     let (path, trust) = (folder.join("b.sealed"), folder.join("trust.toml"));
-    let lists = scene.list.as_ref().map_or("", |_| "revocations = [\"list\"]\n");
-    let table = |key: &str, vendor: &str| format!("[[key]]\npublic = {:?}\nvendor = {vendor:?}\n", key_path(key));
-    let other = table("development.pub.pem", "Example Others");
-    let table = format!("{}{}\n", table("vendor.pub.pem", scene.vendor), scene.key_table);
-    std::fs::write(&trust, format!("{}{lists}{table}{other}", scene.head)).unwrap();
+    std::fs::write(&trust, scene.trust_file()).unwrap();
     if let Some(list) = &scene.list {
         std::fs::write(folder.join("list"), list.bytes()).unwrap();
     }
@@ -121,31 +142,30 @@ type Attack = (&'static str, Code, fn(&mut Scene, Sha256));
 
 fn expect(attacks: &[Attack]) {
     for (what, code, change) in attacks {
-        assert_eq!(scene(change), Err(*code), "{what}");
+        assert_eq!(scene(what, change), Err(*code), "{what}");
     }
 }
 
 #[test]
 fn what_is_honest_passes() {
-    assert_eq!(scene(|_, _| ()), Ok(()), "a renewal");
-    assert_eq!(scene(|s, _| s.list = Some(list())), Ok(()), "a list that takes nothing back");
+    assert_eq!(scene("a renewal", |_, _| ()), Ok(()));
+    assert_eq!(scene("a list that takes nothing back", |s, _| s.list = Some(list())), Ok(()));
     assert_eq!(
-        scene(|s, _| s.key_table = "until = \"2026-12-31\"\nstatus = \"retired\"".into()),
-        Ok(()),
-        "retired later"
+        scene("retired later", |s, _| s.key_table = "until = \"2026-12-31\"\nstatus = \"retired\"".into()),
+        Ok(())
     );
     let pinned = |s: &mut Scene, id: Sha256| {
         s.key_table = format!("status = \"compromised\"\npins = [\"{id}\"]");
         (s.renewal, s.now) = (None, "2026-03-01T00:00:00Z");
     };
-    assert_eq!(scene(pinned), Ok(()), "a bundle that was known before the key was stolen");
+    assert_eq!(scene("a bundle that was known before the key was stolen", pinned), Ok(()));
     let elsewhere = |s: &mut Scene, _: Sha256| {
         let mut list = list();
         list.content["bundles"] = json!([{"bundle": Sha256::of("another"), "on": "2026-05-01"}]);
         list.content["keys"] = json!([{"key": Sha256::of("another")}]);
         s.list = Some(list);
     };
-    assert_eq!(scene(elsewhere), Ok(()), "others are recalled");
+    assert_eq!(scene("others are recalled", elsewhere), Ok(()));
 }
 
 #[test]
@@ -364,7 +384,7 @@ fn a_clock_set_back_is_noticed_after_an_opening() {
         s.before =
             Some(Box::new(Scene { list: None, renewal: Some(renewal(id)), now: "2026-06-10T00:00:00Z", ..plain(id) }));
     };
-    assert_eq!(scene(later), Err(Code::ClockSetBack), "nine days back");
+    assert_eq!(scene("nine days back", later), Err(Code::ClockSetBack));
 }
 
 #[test]
