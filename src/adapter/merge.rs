@@ -6,7 +6,7 @@
 use super::peft::{Adapter, Module};
 use crate::base::family::{Family, Matrices};
 use crate::base::weights::Weights;
-use crate::base::{Base, Dtype, TensorHeader};
+use crate::base::{Base, Dtype, Files, TensorHeader};
 use crate::error::{AtPath, Code, Error, Result};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -28,6 +28,13 @@ pub fn merge(base: &Base, adapter: &Adapter, out: &Path, on_bytes: &mut dyn FnMu
     if out.symlink_metadata().is_ok() {
         return Err(Error::new(Code::Usage, format!("something is there already: {}", out.display()))
             .with_hint("name a folder that does not exist yet"));
+    }
+    if let Files::Gguf(gguf) = base.files()? {
+        let message = format!("a GGUF is not merged into: {}", gguf.path.display());
+        return Err(Error::new(Code::UnsupportedBase, message).with_hint(
+            "merge with base.path at the original weights, which the adapter fits too: rounding twice changes what was \
+             learnt",
+        ));
     }
     let modules = Modules::of(base, adapter)?;
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -93,7 +100,7 @@ impl<'a> Modules<'a> {
 /// One weight file on its way into the merged folder.
 struct Shard<'a> {
     base: &'a Base,
-    weights: &'a Weights<'a>,
+    weights: &'a Weights,
     file: usize,
 }
 

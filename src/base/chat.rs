@@ -36,7 +36,7 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// Compiles the template of a base.
     pub fn open(base: &Base) -> Result<Self> {
-        let source = fingerprint::chat_template(&base.folder)?.ok_or_else(|| {
+        let source = fingerprint::chat_template(base)?.ok_or_else(|| {
             Error::input(&base.folder, "this base has no chat template")
                 .with_hint("use an instruct model, or data of format = \"text\" or \"prompt-completion\"")
         })?;

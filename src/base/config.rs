@@ -1,6 +1,6 @@
 //! `config.json`, in the spelling of transformers 4 and of 5; a GGUF's metadata in the same words.
 
-use super::gguf::{Gguf, Value as GgufValue};
+use super::gguf::Gguf;
 use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use serde_json::{Map, Value};
@@ -12,54 +12,37 @@ pub struct Config {
     path: PathBuf,
     value: Value,
     is_there: bool,
+    is_of_gguf: bool,
 }
 
 /// A config may not be larger than this.
 const MAX_BYTES: u64 = 4 << 20;
-
-/// Keys of a GGUF after its architecture's name, and what transformers calls them.
-const GGUF_KEYS: [(&str, &str); 6] = [
-    ("embedding_length", "hidden_size"),
-    ("block_count", "num_hidden_layers"),
-    ("attention.head_count", "num_attention_heads"),
-    ("attention.head_count_kv", "num_key_value_heads"),
-    ("feed_forward_length", "intermediate_size"),
-    ("vocab_size", "vocab_size"),
-];
 
 impl Config {
     /// Reads `config.json`. A folder without one can still be checked; whoever needs a key of it gets an error.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         if !path.is_file() {
-            return Ok(Self { path, value: Value::Object(Map::new()), is_there: false });
+            return Ok(Self { path, value: Value::Object(Map::new()), is_there: false, is_of_gguf: false });
         }
         let bytes = data::read_bytes(&path, MAX_BYTES)?;
         let value = serde_json::from_slice(&bytes).map_err(std::io::Error::from).at(&path)?;
-        Ok(Self { path, value, is_there: true })
+        Ok(Self { path, value, is_there: true, is_of_gguf: false })
     }
 
-    /// The dimensions that a GGUF's metadata names, as `config.json` would name them.
-    pub fn of_gguf(gguf: &Gguf) -> Self {
-        let mut map = Map::new();
-        if let Some(family) = gguf.text("general.architecture") {
-            map.insert("model_type".into(), family.into());
-            for (key, of_config) in GGUF_KEYS {
-                let count = gguf.count(&format!("{family}.{key}"));
-                map.extend(count.map(|count| (of_config.to_owned(), count.into())));
-            }
-            if let (false, Some(GgufValue::Array(tokens))) =
-                (map.contains_key("vocab_size"), gguf.metadata.get("tokenizer.ggml.tokens"))
-            {
-                map.insert("vocab_size".into(), tokens.len.into());
-            }
-        }
-        Self { path: gguf.path.clone(), value: Value::Object(map), is_there: true }
+    /// What a GGUF's metadata say, as `config.json` would.
+    pub fn of_gguf(gguf: &Gguf) -> Result<Self> {
+        Ok(Self { path: gguf.path.clone(), value: Value::Object(gguf.config()?), is_there: true, is_of_gguf: true })
     }
 
     /// Was there a `config.json`, or a GGUF in its place?
     pub fn is_there(&self) -> bool {
         self.is_there
+    }
+
+    /// Is it a GGUF that speaks, whose `model_type` is an architecture of llama.cpp?
+    pub fn is_of_gguf(&self) -> bool {
+        self.is_of_gguf
     }
 
     /// The same with what stands under other names also under the usual ones, and values for keys that it lacks.

@@ -45,9 +45,22 @@ pub struct Family {
     pub projections: Projections,
     /// What it calls its experts, where feed-forward is routed.
     pub experts: Option<Experts>,
+    /// How llama.cpp's files have it; a family that does not say is not read from them.
+    pub gguf: Option<InGguf>,
     /// What its code, and no file of a base, says of its SentencePiece tokenizer.
     #[serde(default)]
     pub tokenizer: Spoken,
+}
+
+/// How llama.cpp's files have a family; the names of the tensors are the same in all (`base/gguf/names.rs`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct InGguf {
+    /// Values of `general.architecture` that mean it; where several families have one, the first of them by name does.
+    pub architectures: Vec<String>,
+    /// The rows of q and k, and their biases, are reordered in each head: 2i and 2i + 1 are what i and i + D/2 are here.
+    #[serde(default)]
+    pub turned: bool,
 }
 
 /// What a family's code says of its SentencePiece tokenizer.
@@ -322,6 +335,9 @@ impl Family {
     pub fn of(config: &Config) -> Result<Self> {
         let families = Self::all()?;
         let wanted = config.need("model_type")?.as_str().ok_or_else(|| config.wrong("model_type", "not a word"))?;
+        if config.is_of_gguf() {
+            return Self::of_architecture(config, families, wanted);
+        }
         let Some(family) = families.iter().find(|f| f.model_types.iter().any(|t| t == wanted)) else {
             let error = config.wrong("model_type", &format!("a family that the engine does not know: {wanted}"));
             let known = families.iter().flat_map(|f| f.model_types.iter().map(String::as_str));
@@ -344,6 +360,19 @@ impl Family {
             .with_hint(format!("known: {}", family.architectures.join(", ")))),
             _ => Ok(family.clone()),
         }
+    }
+
+    /// The family that a GGUF's architecture means.
+    fn of_architecture(config: &Config, families: Vec<Self>, wanted: &str) -> Result<Self> {
+        let read = |f: &Self| f.gguf.as_ref().map(|how| how.architectures.clone()).unwrap_or_default();
+        let mut known: Vec<String> = families.iter().flat_map(read).collect();
+        known.sort();
+        known.dedup();
+        families.into_iter().find(|f| read(f).iter().any(|a| a == wanted)).ok_or_else(|| {
+            let message = format!("{}: GGUF files of `{wanted}` are not read", config.path().display());
+            Error::new(Code::UnsupportedBase, message)
+                .with_hint(format!("use the model's Hugging Face folder; read are {}", known.join(", ")))
+        })
     }
 }
 

@@ -1,23 +1,28 @@
 //! The identity of a base: one digest a component, so that a changed template is named as that.
 
-use super::Base;
+use super::{Base, Files, Gguf, Headers};
 use crate::data;
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// SHA-256 of each component of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
-    /// Over the sorted lines `NAME DTYPE SHAPE SHA256-OF-DATA\n` of its tensors; shape as `2x3`.
+    /// Over the sorted lines `NAME DTYPE SHAPE SHA256-OF-DATA\n` of its tensors, as its files name them; shape as `2x3`.
     pub weights: Sha256,
-    /// Canonical JSON of `config.json` without `_name_or_path` and `transformers_version`.
+    /// Canonical JSON of `config.json` without `_name_or_path` and `transformers_version`; where a GGUF stands in for
+    /// it, over the sorted lines `KEY SHA256-OF-VALUE\n` of its metadata but for `general.*` and `tokenizer.*`.
     pub config: Sha256,
-    /// `tokenizer.json`, or else `tokenizer.model`; of nothing where there is none.
+    /// `tokenizer.json`, or else `tokenizer.model`, or else over such lines of a GGUF's `tokenizer.*` but for the
+    /// template; of nothing where there is none.
     pub tokenizer: Sha256,
     /// The chat template's text; of nothing where there is none.
     pub template: Sha256,
@@ -46,20 +51,53 @@ impl Fingerprint {
     }
 
     pub(super) fn of(base: &Base) -> Result<Self> {
-        if base.headers.tensors.is_empty() {
-            return Err(base.no_weights());
-        }
-        let mut config = base.config.value().clone();
-        if let Some(map) = config.as_object_mut() {
-            map.retain(|key, _| !matches!(key.as_str(), "_name_or_path" | "transformers_version"));
-        }
+        let weights = match base.files()? {
+            Files::Safetensors(headers) => weights(of_headers(headers))?,
+            Files::Gguf(gguf) => weights(of_gguf(gguf))?,
+        };
         Ok(Self {
-            weights: weights(base)?,
-            config: Sha256::of_json(&config),
-            tokenizer: optional(&tokenizer_file(&base.folder), MAX_TOKENIZER_BYTES)?,
-            template: Sha256::of(chat_template(&base.folder)?.unwrap_or_default()),
+            weights,
+            config: config(base)?,
+            tokenizer: tokenizer(base)?,
+            template: Sha256::of(chat_template(base)?.unwrap_or_default()),
         })
     }
+}
+
+/// What of a GGUF's metadata is about the network.
+const ARCHITECTURE: &str = "general.architecture";
+/// What of it is about tokens.
+const TOKENIZER: &str = "tokenizer.";
+/// The chat template in it.
+const TEMPLATE: &str = "tokenizer.chat_template";
+
+fn config(base: &Base) -> Result<Sha256> {
+    if let Some(gguf) = base.own_gguf().filter(|gguf| base.config.path() == gguf.path) {
+        return pairs(gguf, |key| key == ARCHITECTURE || !(key.starts_with("general.") || key.starts_with(TOKENIZER)));
+    }
+    let mut config = base.config.value().clone();
+    if let Some(map) = config.as_object_mut() {
+        map.retain(|key, _| !matches!(key.as_str(), "_name_or_path" | "transformers_version"));
+    }
+    Ok(Sha256::of_json(&config))
+}
+
+fn tokenizer(base: &Base) -> Result<Sha256> {
+    let path = tokenizer_file(&base.folder);
+    match base.own_gguf() {
+        Some(gguf) if !path.is_file() => pairs(gguf, |key| key.starts_with(TOKENIZER) && key != TEMPLATE),
+        _ => optional(&path, MAX_TOKENIZER_BYTES),
+    }
+}
+
+/// Over the sorted lines `KEY SHA256-OF-VALUE\n`; a value's bytes as they lie in the file, their type before them.
+fn pairs(gguf: &Gguf, wanted: impl Fn(&str) -> bool) -> Result<Sha256> {
+    let mut all = Hasher::default();
+    for key in gguf.metadata.keys().filter(|key| wanted(key)) {
+        let value = gguf.raw(key)?.unwrap_or_default();
+        all.update(format!("{key} {}\n", Sha256::of(value)).as_bytes());
+    }
+    Ok(all.finish())
 }
 
 /// The file that says what the tokens are: `tokenizer.json`, or else a SentencePiece model.
@@ -72,27 +110,61 @@ fn optional(path: &Path, limit: u64) -> Result<Sha256> {
     if path.is_file() { data::read_bytes(path, limit).map(Sha256::of) } else { Ok(Sha256::of("")) }
 }
 
-fn weights(base: &Base) -> Result<Sha256> {
-    let headers = &base.headers;
-    let mut files =
-        headers.files.iter().map(|p| File::open(p).map(BufReader::new).at(p)).collect::<Result<Vec<_>>>()?;
+/// A tensor for the digest, as its file has it.
+struct Line<'a> {
+    path: &'a Path,
+    name: &'a str,
+    dtype: String,
+    shape: Vec<String>,
+    bytes: Range<u64>,
+}
+
+fn of_headers(headers: &Headers) -> impl Iterator<Item = Line<'_>> {
+    headers.tensors.iter().map(|t| Line {
+        path: &headers.files[t.file],
+        name: &t.name,
+        dtype: t.dtype.to_string(),
+        shape: t.shape.iter().map(ToString::to_string).collect(),
+        bytes: t.start..t.end,
+    })
+}
+
+fn of_gguf(gguf: &Gguf) -> impl Iterator<Item = Line<'_>> {
+    gguf.tensors.iter().map(|t| Line {
+        path: &gguf.path,
+        name: &t.name,
+        dtype: t.kind.name.to_owned(),
+        shape: t.shape.iter().map(ToString::to_string).collect(),
+        bytes: t.start..t.end,
+    })
+}
+
+fn weights<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<Sha256> {
+    let mut files: BTreeMap<&Path, BufReader<File>> = BTreeMap::new();
     let mut all = Hasher::default();
-    for tensor in &headers.tensors {
-        let (path, file) = (&headers.files[tensor.file], &mut files[tensor.file]);
-        file.seek(SeekFrom::Start(tensor.start)).at(path)?;
+    for Line { path, name, dtype, shape, bytes } in lines {
+        let file = match files.entry(path) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(new) => new.insert(File::open(path).map(BufReader::new).at(path)?),
+        };
+        file.seek(SeekFrom::Start(bytes.start)).at(path)?;
         let mut data = Hasher::default();
-        let bytes = std::io::copy(&mut file.take(tensor.end - tensor.start), &mut data).at(path)?;
-        if bytes != tensor.end - tensor.start {
-            return Err(Error::input(path, format!("ends inside tensor {}", tensor.name)));
+        if std::io::copy(&mut file.take(bytes.end - bytes.start), &mut data).at(path)? != bytes.end - bytes.start {
+            return Err(Error::input(path, format!("ends inside tensor {name}")));
         }
-        let shape = tensor.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        all.update(format!("{} {} {shape} {}\n", tensor.name, tensor.dtype, data.finish()).as_bytes());
+        all.update(format!("{name} {dtype} {} {}\n", shape.join("x"), data.finish()).as_bytes());
     }
     Ok(all.finish())
 }
 
-/// The text of the chat template: `chat_template.jinja`, or else `chat_template` in `tokenizer_config.json`.
-pub fn chat_template(folder: &Path) -> Result<Option<String>> {
+/// The text of the chat template: `chat_template.jinja`, or else `chat_template` in `tokenizer_config.json`, or else a
+/// GGUF's.
+pub fn chat_template(base: &Base) -> Result<Option<String>> {
+    let of_gguf = || base.own_gguf().and_then(|gguf| gguf.text(TEMPLATE)).map(String::from);
+    Ok(beside(&base.folder)?.or_else(of_gguf))
+}
+
+fn beside(folder: &Path) -> Result<Option<String>> {
     let file = folder.join("chat_template.jinja");
     if file.is_file() {
         return data::read_text(&file, 1 << 20).map(Some);

@@ -36,6 +36,15 @@ const MAX_NAME_BYTES: usize = 80;
 /// A folder may not hold more GGUF files than this.
 pub const MAX_GGUF_FILES: usize = 64;
 
+/// What the weights of a base lie in.
+#[derive(Debug, Clone, Copy)]
+pub enum Files<'a> {
+    /// One or more of safetensors.
+    Safetensors(&'a Headers),
+    /// One of llama.cpp.
+    Gguf(&'a Gguf),
+}
+
 /// A model folder in the Hugging Face layout, or a GGUF file with what lies beside it; opening it reads headers, never
 /// weights.
 #[derive(Debug, Clone)]
@@ -84,7 +93,7 @@ impl Base {
 
     fn new(folder: &Path, headers: Headers, gguf: Vec<Gguf>) -> Result<Self> {
         let config = match (Config::read(folder)?, gguf.first()) {
-            (config, Some(gguf)) if !config.is_there() => Config::of_gguf(gguf),
+            (config, Some(gguf)) if !config.is_there() => Config::of_gguf(gguf)?,
             (config, _) => config,
         };
         Ok(Self { folder: folder.to_owned(), config, card: Card::read(folder)?, headers, gguf, hub: None })
@@ -111,18 +120,30 @@ impl Base {
         is_hub_name(name).then_some(name)
     }
 
-    /// Why there are no weights that can be read whole.
-    fn no_weights(&self) -> Error {
-        match self.gguf.first() {
-            Some(gguf) => {
-                let message =
-                    format!("a GGUF's licences can be checked, its weights not be read: {}", gguf.path.display());
-                Error::new(Code::NotBuilt, message).with_hint("use the model's Hugging Face folder")
+    /// What its weights lie in: safetensors where there are any, or else its one GGUF file.
+    pub fn files(&self) -> Result<Files<'_>> {
+        if !self.headers.tensors.is_empty() {
+            return Ok(Files::Safetensors(&self.headers));
+        }
+        match &self.gguf[..] {
+            [] => Err(Error::input(&self.folder, "no weights in this folder")
+                .with_hint("the folder needs its *.safetensors, or a GGUF file")),
+            [gguf] if gguf.count("split.count").is_some_and(|parts| parts > 1) => {
+                Err(Error::new(Code::UnsupportedBase, format!("{}: one part of several", gguf.path.display()))
+                    .with_hint("join them: llama-gguf-split --merge FIRST-PART OUT.gguf"))
             }
-            None => {
-                Error::input(&self.folder, "no weights in this folder").with_hint("the folder needs its *.safetensors")
+            [gguf] => Ok(Files::Gguf(gguf)),
+            [one, other, ..] => {
+                let names = [one, other].map(|g| g.path.display().to_string()).join(", ");
+                Err(Error::input(&self.folder, format!("several GGUF files in this folder: {names}"))
+                    .with_hint("name the one that is meant: base.path = \"FOLDER/NAME.gguf\""))
             }
         }
+    }
+
+    /// The GGUF that stands in for what its folder lacks: tokenizer, template, special tokens.
+    fn own_gguf(&self) -> Option<&Gguf> {
+        if let Ok(Files::Gguf(gguf)) = self.files() { Some(gguf) } else { None }
     }
 
     /// The identity of the weights, config, tokenizer and template, whatever the sharding. Reads everything once.

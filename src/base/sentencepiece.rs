@@ -1,7 +1,7 @@
 //! A SentencePiece model (`tokenizer.model`, Kudo and Richardson 2018) as what a `tokenizer.json` would say.
 //!
 //! Read is what language models use it for: byte-pair encoding. The file is a protocol buffer: `sentencepiece_model.proto`
-//! has the numbers of the fields.
+//! has the numbers of the fields. A GGUF has the same pieces in its metadata.
 
 use super::family::Spoken;
 use crate::error::{Code, Error, Result};
@@ -19,20 +19,33 @@ const USER_DEFINED: u64 = 4;
 /// `trainer_spec.model_type`
 const BPE: u64 = 2;
 
-struct Piece {
-    text: String,
-    score: f32,
-    kind: u64,
+/// A piece of text that is one token.
+pub(super) struct Piece {
+    pub text: String,
+    /// The piece of the higher score is made first.
+    pub score: f32,
+    /// Normal, unknown, control, user-defined, unused or byte: 1 to 6.
+    pub kind: u64,
 }
 
 /// What is read of a model.
-struct Model {
-    pieces: Vec<Piece>,
-    model_type: u64,
-    byte_fallback: bool,
-    charsmap: Vec<u8>,
-    dummy_prefix: bool,
-    one_space: bool,
+pub(super) struct Model {
+    /// In the order of their ids.
+    pub pieces: Vec<Piece>,
+    pub byte_fallback: bool,
+    /// The normaliser's own table; empty where there is none.
+    pub charsmap: Vec<u8>,
+    /// A space before every text.
+    pub dummy_prefix: bool,
+    /// Spaces are one at a time, and none at the ends.
+    pub one_space: bool,
+}
+
+/// Tokens that stand around a text that no template frames.
+#[derive(Default)]
+pub(super) struct Frame {
+    pub before: Vec<String>,
+    pub after: Vec<String>,
 }
 
 /// The bytes of a `tokenizer.json`: the model's pieces, then the family's own tokens, which take the ids after them.
@@ -40,43 +53,47 @@ struct Model {
 /// `bos` begins a text where the family does not say what does.
 pub(super) fn to_json(path: &Path, bytes: &[u8], own: &Spoken, bos: Option<&str>) -> Result<Vec<u8>> {
     let wrong = |what: &str| Error::input(path, format!("not a SentencePiece model: {what}"));
-    let model = Model::read(bytes).ok_or_else(|| wrong("its fields cannot be read"))?;
+    let (model, model_type) = Model::read(bytes).ok_or_else(|| wrong("its fields cannot be read"))?;
     if model.pieces.is_empty() {
         return Err(wrong("no pieces"));
     }
-    if model.model_type != BPE {
+    if model_type != BPE {
         return Err(Error::new(Code::UnsupportedBase, format!("{}: no byte-pair encoding", path.display())).with_hint(
             "convert it: pip install transformers sentencepiece protobuf && python -c \"from transformers import \
              AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"",
         ));
     }
-    let ids: HashMap<&str, usize> = model.pieces.iter().enumerate().map(|(id, p)| (p.text.as_str(), id)).collect();
-    let added = model.added_tokens(own);
-    let id_of = |token: &str| added.iter().find(|t| t["content"] == token).and_then(|t| t["id"].as_u64());
-    let begins: Vec<&str> = match own.prefix.is_empty() {
-        true => bos.into_iter().collect(),
-        false => own.prefix.iter().map(String::as_str).collect(),
+    let before = match own.prefix.is_empty() {
+        true => bos.into_iter().map(String::from).collect(),
+        false => own.prefix.clone(),
     };
-    let begins: Vec<(&str, u64)> = begins.into_iter().filter_map(|t| Some((t, id_of(t)?))).collect();
-    let vocab: Map<String, Value> = ids.iter().map(|(text, id)| ((*text).to_owned(), json!(id))).collect();
-    let unknown = model.pieces.iter().find(|p| p.kind == UNKNOWN).map(|p| &p.text);
-    let json = json!({
-        "version": "1.0",
-        "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": model.normalizers()},
-        "post_processor": frame(&begins),
-        "decoder": {"type": "Sequence", "decoders": model.decoders()},
-        "model": {"type": "BPE", "unk_token": unknown, "fuse_unk": true, "byte_fallback": model.byte_fallback,
-            "vocab": vocab, "merges": model.merges(&ids)},
-    });
+    let json = model.to_json(&own.special, &Frame { before, after: Vec::new() });
     serde_json::to_vec(&json).map_err(|e| Error::input(path, e))
 }
 
 impl Model {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    /// What a `tokenizer.json` would say; `special` tokens take the ids after the pieces.
+    pub fn to_json(&self, special: &[String], frame: &Frame) -> Value {
+        let ids: HashMap<&str, usize> = self.pieces.iter().enumerate().map(|(id, p)| (p.text.as_str(), id)).collect();
+        let added = self.added_tokens(special);
+        let vocab: Map<String, Value> = ids.iter().map(|(text, id)| ((*text).to_owned(), json!(id))).collect();
+        let unknown = self.pieces.iter().find(|p| p.kind == UNKNOWN).map(|p| &p.text);
+        json!({
+            "version": "1.0",
+            "post_processor": frame.to_json(&added),
+            "added_tokens": added,
+            "normalizer": {"type": "Sequence", "normalizers": self.normalizers()},
+            "decoder": {"type": "Sequence", "decoders": self.decoders()},
+            "model": {"type": "BPE", "unk_token": unknown, "fuse_unk": true, "byte_fallback": self.byte_fallback,
+                "vocab": vocab, "merges": self.merges(&ids)},
+        })
+    }
+
+    /// The model of a file, and what kind of one it is.
+    fn read(bytes: &[u8]) -> Option<(Self, u64)> {
+        let mut model_type = 1;
         let mut model = Self {
             pieces: Vec::new(),
-            model_type: 1,
             byte_fallback: false,
             charsmap: Vec::new(),
             dummy_prefix: true,
@@ -88,7 +105,7 @@ impl Model {
                 (2, Field::Bytes(trainer)) => {
                     for (field, value) in fields(trainer)? {
                         match (field, value) {
-                            (3, Field::Number(kind)) => model.model_type = kind,
+                            (3, Field::Number(kind)) => model_type = kind,
                             (35, Field::Number(on)) => model.byte_fallback = on != 0,
                             _ => {}
                         }
@@ -107,18 +124,13 @@ impl Model {
                 _ => {}
             }
         }
-        Some(model)
+        Some((model, model_type))
     }
 
-    /// Tokens that are found in a text as they are written.
-    fn added_tokens(&self, own: &Spoken) -> Vec<Value> {
-        let token = |id: usize, content: &str, special: bool| {
-            json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false,
-                "rstrip": false, "normalized": false})
-        };
+    fn added_tokens(&self, special: &[String]) -> Vec<Value> {
         let of_pieces = self.pieces.iter().enumerate().filter(|(_, p)| (UNKNOWN..=USER_DEFINED).contains(&p.kind));
-        let of_pieces = of_pieces.map(|(id, p)| token(id, &p.text, p.kind != USER_DEFINED));
-        let own = own.special.iter().enumerate().map(|(n, text)| token(self.pieces.len() + n, text, true));
+        let of_pieces = of_pieces.map(|(id, p)| added_token(id, &p.text, p.kind != USER_DEFINED));
+        let own = special.iter().enumerate().map(|(n, text)| added_token(self.pieces.len() + n, text, true));
         of_pieces.chain(own).collect()
     }
 
@@ -160,15 +172,31 @@ impl Model {
     }
 }
 
-/// What begins a text that no template frames.
-fn frame(begins: &[(&str, u64)]) -> Value {
-    let special = |t: &str| json!({"SpecialToken": {"id": t, "type_id": 0}});
-    let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-    let before = || begins.iter().map(|(t, _)| special(t));
-    let tokens: Map<String, Value> =
-        begins.iter().map(|(t, id)| ((*t).to_owned(), json!({"id": t, "ids": [id], "tokens": [t]}))).collect();
-    json!({"type": "TemplateProcessing", "single": before().chain([sequence("A")]).collect::<Vec<_>>(),
-        "pair": before().chain([sequence("A"), sequence("B")]).collect::<Vec<_>>(), "special_tokens": tokens})
+/// A token that is found in a text as it is written.
+pub(super) fn added_token(id: usize, content: &str, special: bool) -> Value {
+    json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false})
+}
+
+impl Frame {
+    /// As a `post_processor`; what is no added token is left out.
+    pub fn to_json(&self, added: &[Value]) -> Value {
+        let id_of = |token: &str| added.iter().find(|t| t["content"] == token).and_then(|t| t["id"].as_u64());
+        let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+        let known = |tokens: &'_ [String]| -> Vec<Value> {
+            let known = tokens.iter().filter(|t| id_of(t).is_some());
+            known.map(|t| json!({"SpecialToken": {"id": t, "type_id": 0}})).collect()
+        };
+        let around = |inner: Vec<Value>| [known(&self.before), inner, known(&self.after)].concat();
+        let tokens: Map<String, Value> = self
+            .before
+            .iter()
+            .chain(&self.after)
+            .filter_map(|t| Some((t.clone(), json!({"id": t, "ids": [id_of(t)?], "tokens": [t]}))))
+            .collect();
+        json!({"type": "TemplateProcessing", "single": around(vec![sequence("A")]),
+            "pair": around(vec![sequence("A"), sequence("B")]), "special_tokens": tokens})
+    }
 }
 
 impl Piece {

@@ -1,7 +1,8 @@
-//! The base's own tokenizer: `tokenizer.json`, or else a SentencePiece model (`tokenizer.model`).
+//! The base's own tokenizer: `tokenizer.json`, or else a SentencePiece model (`tokenizer.model`), or else a GGUF's.
 
 use super::family::Family;
 use super::fingerprint::{MAX_TOKENIZER_BYTES, tokenizer_file};
+use super::gguf::tokens;
 use super::{Base, sentencepiece};
 use crate::data;
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ impl Tokenizer {
     /// The file, and a `tokenizer.json` of it.
     fn read(base: &Base) -> Result<(PathBuf, Vec<u8>)> {
         let path = tokenizer_file(&base.folder);
+        if let Some(gguf) = base.own_gguf().filter(|_| !path.is_file()) {
+            return Ok((gguf.path.clone(), tokens::to_json(gguf)?));
+        }
         if !path.is_file() {
             return Err(Error::input(&base.folder, "neither tokenizer.json nor tokenizer.model in this folder")
                 .with_hint(
@@ -86,11 +90,11 @@ impl Tokenizer {
     }
 }
 
-/// A special token by its role (`bos_token`, `eos_token`) in `tokenizer_config.json`.
+/// A special token by its role (`bos_token`, `eos_token`) in `tokenizer_config.json`, or else in a GGUF.
 pub(super) fn special_token(base: &Base, role: &str) -> Result<Option<String>> {
     let path = base.folder.join("tokenizer_config.json");
     if !path.is_file() {
-        return Ok(None);
+        return base.own_gguf().map_or(Ok(None), |gguf| tokens::special(gguf, role));
     }
     let bytes = data::read_bytes(&path, 16 << 20)?;
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| Error::input(&path, e))?;

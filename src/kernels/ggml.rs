@@ -4,6 +4,23 @@ use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
 use std::borrow::Cow;
 
+/// The blocks of one of ggml's types; `None` for a type that is not read.
+pub fn blocks(name: &str) -> Option<GgmlDType> {
+    Some(match name {
+        "Q4_0" => GgmlDType::Q4_0,
+        "Q4_1" => GgmlDType::Q4_1,
+        "Q5_0" => GgmlDType::Q5_0,
+        "Q5_1" => GgmlDType::Q5_1,
+        "Q8_0" => GgmlDType::Q8_0,
+        "Q2_K" => GgmlDType::Q2K,
+        "Q3_K" => GgmlDType::Q3K,
+        "Q4_K" => GgmlDType::Q4K,
+        "Q5_K" => GgmlDType::Q5K,
+        "Q6_K" => GgmlDType::Q6K,
+        _ => return None,
+    })
+}
+
 /// Whole blocks as f32.
 ///
 /// # Panics

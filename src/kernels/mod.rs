@@ -28,6 +28,7 @@ pub use attention::{AttentionGrad, Heads, Scores, attention, attention_backward,
 pub use cross_entropy::{CrossEntropy, cap_logits, linear_cross_entropy};
 pub use exp::exp;
 pub use frozen::{Bytes, Format, Frozen, PANEL_BYTES};
+pub use ggml::blocks;
 pub use int8::Int8;
 pub use lanes::dot;
 pub use matmul::{Mat, MatMut, Threads, add_rows, matmul};

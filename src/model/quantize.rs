@@ -1,7 +1,7 @@
 //! A base in fewer bits: what its linear layers become when they are read.
 
 use crate::base::family::Family;
-use crate::base::{Base, TensorHeader};
+use crate::base::weights::{Tensor, Tensors};
 use crate::kernels::{Format, Frozen, Int8, Nf4};
 use serde::Serialize;
 
@@ -30,14 +30,14 @@ impl Quantize {
 }
 
 /// Bytes of a base's weights as the engine holds them.
-pub fn weight_bytes(base: &Base, family: &Family, quantize: Option<Quantize>) -> usize {
+pub fn weight_bytes(tensors: &Tensors, family: &Family, quantize: Option<Quantize>) -> usize {
     let names = &family.weights;
     let stays =
         |name: &str| [&names.embedding, &names.head].iter().any(|whole| name == *whole || whole.ends_with(name));
-    let bytes = |tensor: &TensorHeader| match (quantize, &tensor.shape[..]) {
+    let bytes = |tensor: &Tensor| match (quantize, &tensor.shape[..]) {
         (Some(Quantize::Nf4), [rows, cols]) if !stays(&tensor.name) => Nf4::bytes_of(rows * cols),
         (Some(Quantize::Int8), [rows, cols]) if !stays(&tensor.name) => Int8::bytes_of(rows * cols, *rows),
-        _ => (tensor.end - tensor.start) as usize,
+        _ => tensor.bytes.len(),
     };
-    base.headers.tensors.iter().map(bytes).sum()
+    tensors.list.iter().map(bytes).sum()
 }

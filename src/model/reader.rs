@@ -4,11 +4,11 @@
 use super::Shape;
 use super::linear::{Linear, Part};
 use super::quantize::Quantize;
+use crate::base::Base;
 use crate::base::family::{self, Family, Gain, Matrices};
-use crate::base::weights::Weights;
-use crate::base::{Base, Dtype};
+use crate::base::weights::{Encoding, Weights};
 use crate::error::{Code, Error, Result};
-use crate::kernels::{Bytes, Format, Frozen};
+use crate::kernels::{Bytes, Format, Frozen, blocks};
 use memmap2::Mmap;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -39,14 +39,19 @@ pub(super) struct Reader<'a> {
     pub family: &'a Family,
     pub shape: &'a Shape,
     quantize: Option<Quantize>,
-    weights: Weights<'a>,
+    weights: Weights,
     read: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     /// Maps the weights.
     pub fn new(base: &'a Base, family: &'a Family, shape: &'a Shape, quantize: Option<Quantize>) -> Result<Self> {
-        Ok(Self { base, family, shape, quantize, weights: Weights::map(base)?, read: BTreeSet::new() })
+        let weights = Weights::map(base)?;
+        if quantize.is_some() && weights.tensors.is_gguf {
+            let message = format!("{}: a GGUF is trained on as it lies", weights.tensors.files[0].display());
+            return Err(Error::new(Code::Usage, message).with_hint("leave base.quantize out, or take another GGUF"));
+        }
+        Ok(Self { base, family, shape, quantize, weights, read: BTreeSet::new() })
     }
 
     /// Projections of one input as one matrix, their rows one after the other: a tensor each, or one for all.
@@ -101,7 +106,8 @@ impl<'a> Reader<'a> {
 
     /// A projection's matrix `[rows, columns]`, whichever way the checkpoint has it: in one piece, or in those of `order`.
     fn matrix(&mut self, name: &str, rows: usize, cols: usize, order: Option<&[Range<usize>]>) -> Result<Vec<Frozen>> {
-        match (self.family.switches.matrices, order) {
+        let matrices = if self.weights.tensors.is_gguf { Matrices::OutIn } else { self.family.switches.matrices };
+        match (matrices, order) {
             (Matrices::InOut, _) => {
                 let stored = self.stored(name, &[cols, rows])?;
                 Ok(vec![stored.gather(rows, cols, |row, col| col * rows + row)])
@@ -143,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn gain(&self, mut weight: Vec<f32>) -> Vec<f32> {
-        if self.family.switches.gain == Gain::OnePlusWeight {
+        if self.family.switches.gain == Gain::OnePlusWeight && !self.weights.tensors.is_gguf {
             weight.iter_mut().for_each(|g| *g += 1.0);
         }
         weight
@@ -152,36 +158,48 @@ impl<'a> Reader<'a> {
     /// What the checkpoint calls a tensor of the data: without the prefix where it leaves that out.
     fn called<'n>(&self, name: &'n str) -> &'n str {
         let short = name.strip_prefix(&self.family.weights.prefix).unwrap_or(name);
-        if self.base.headers.get(name).is_none() && self.base.headers.get(short).is_some() { short } else { name }
+        let tensors = &self.weights.tensors;
+        if tensors.get(name).is_none() && tensors.get(short).is_some() { short } else { name }
     }
 
     /// The numbers of a small tensor.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let mut values = vec![0.0; shape.iter().product()];
-        self.stored(name, shape)?.rows(0..1, values.len()).read(0, &mut values);
-        Ok(values)
+        let stored = self.stored(name, shape)?;
+        Stored { turned: None, ..stored.clone() }.rows(0..1, values.len()).read(0, &mut values);
+        Ok(match stored.turned {
+            None => values,
+            Some(dim) => (0..values.len()).map(|row| values[turned_row(row, dim)]).collect(),
+        })
     }
 
     fn stored(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
         let name = self.called(name);
-        let (header, map, range) = self.weights.get(name)?;
-        if header.shape != shape {
+        let (tensor, map) = self.weights.get(name)?;
+        let wrong = |what: String| {
+            let file = self.weights.tensors.files[tensor.file].display();
+            Error::new(Code::UnsupportedBase, format!("{file}: tensor {name} cannot be read: its numbers are {what}"))
+        };
+        if tensor.shape != shape {
             return Err(Error::input(
-                &self.base.headers.files[header.file],
-                format!("tensor {name} has the shape {:?}, the config says {shape:?}", header.shape),
+                &self.weights.tensors.files[tensor.file],
+                format!("tensor {name} has the shape {:?}, the config says {shape:?}", tensor.shape),
             ));
         }
-        let kind = match header.dtype {
-            Dtype::F32 => Kind::F32,
-            Dtype::F16 => Kind::F16,
-            Dtype::BF16 => Kind::Bf16,
-            other => {
-                let message = format!("tensor {name} cannot be read: its numbers are {other}");
-                return Err(Error::new(Code::UnsupportedBase, message).with_hint("the engine reads F32, F16 and BF16"));
+        match tensor.encoding {
+            Encoding::Other(dtype) => {
+                return Err(wrong(dtype.to_string()).with_hint("the engine reads F32, F16 and BF16"));
             }
-        };
+            Encoding::Blocks(kind) if blocks(kind.name).is_none() => {
+                return Err(wrong(kind.name.to_owned())
+                    .with_hint("the engine reads F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K"));
+            }
+            _ => {}
+        }
+        let turned = tensor.turned.then_some(self.shape.heads.dim);
+        let stored = Stored { map, range: tensor.bytes.clone(), encoding: tensor.encoding, turned };
         self.read.insert(name.to_owned());
-        Ok(Stored { map, range, kind })
+        Ok(stored)
     }
 
     /// A tensor that nothing read would mean another network than this one.
@@ -193,7 +211,7 @@ impl<'a> Reader<'a> {
                 || ignored.iter().any(|end| name.ends_with(end))
                 || self.read.contains(name)
         };
-        match self.base.headers.tensors.iter().find(|t| !known(&t.name)) {
+        match self.weights.tensors.list.iter().find(|t| !known(&t.name)) {
             None => Ok(()),
             Some(tensor) => Err(Error::new(
                 Code::UnsupportedBase,
@@ -232,59 +250,69 @@ fn sources(order: &[Range<usize>]) -> Vec<(usize, Range<usize>)> {
     sources
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Kind {
-    fn bytes(self) -> usize {
-        if matches!(self, Self::F32) { 4 } else { 2 }
-    }
-
-    fn format(self, bytes: Bytes) -> Format {
-        match self {
-            Self::F32 => Format::F32(bytes),
-            Self::F16 => Format::F16(bytes),
-            Self::Bf16 => Format::Bf16(bytes),
-        }
-    }
+/// Where a file whose rows are turned holds row `row` of heads of `dim`: i and i + D/2 lie there at 2i and 2i + 1.
+fn turned_row(row: usize, dim: usize) -> usize {
+    let (head, at, half) = (row / dim, row % dim, dim / 2);
+    head * dim + 2 * (at % half) + at / half
 }
 
 /// A tensor in its mapped file.
+#[derive(Clone)]
 struct Stored {
     map: Arc<Mmap>,
     range: Range<usize>,
-    kind: Kind,
+    encoding: Encoding,
+    /// D, where its rows are turned.
+    turned: Option<usize>,
 }
 
-/// Why bytes and shape agree: [`crate::base::Headers`] checks it of every tensor.
+/// Why bytes and shape agree: the headers' readers check it of every tensor.
 const LIES: &str = "a header's bytes are as many as its shape says";
 
 impl Stored {
-    /// These rows of `cols` numbers, as they lie.
+    /// These rows of `cols` numbers: as they lie, or copied in the same format where they lie in another order.
     fn rows(&self, rows: Range<usize>, cols: usize) -> Frozen {
-        let at = |row: usize| self.range.start + row * cols * self.kind.bytes();
-        let bytes = Bytes::new(self.map.clone(), at(rows.start)..at(rows.end)).expect(LIES);
-        Frozen::new(rows.len(), cols, self.kind.format(bytes)).expect(LIES)
+        let width = self.encoding.row(cols);
+        let bytes = match self.turned {
+            None => {
+                let at = |row: usize| self.range.start + row * width;
+                Bytes::new(self.map.clone(), at(rows.start)..at(rows.end)).expect(LIES)
+            }
+            Some(dim) => {
+                let all = &self.map[self.range.clone()];
+                let row = |row| &all[turned_row(row, dim) * width..][..width];
+                owned(rows.clone().flat_map(row).copied().collect())
+            }
+        };
+        Frozen::new(rows.len(), cols, format(self.encoding, bytes)).expect(LIES)
     }
 
-    /// A copy in the same format whose number at (row, column) is the tensor's number `of(row, column)`.
+    /// A copy in the same format whose number at (row, column) is the tensor's number `of(row, column)`; of no blocks.
     fn gather(&self, rows: usize, cols: usize, of: impl Fn(usize, usize) -> usize) -> Frozen {
-        let (bytes, size) = (&self.map[self.range.clone()], self.kind.bytes());
+        let (bytes, size) = (&self.map[self.range.clone()], self.encoding.row(1));
         let mut copy = Vec::with_capacity(rows * cols * size);
         for row in 0..rows {
             (0..cols).for_each(|col| copy.extend_from_slice(&bytes[of(row, col) * size..][..size]));
         }
-        let format = match self.kind {
-            Kind::F32 => Format::Own(copy.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-            Kind::F16 | Kind::Bf16 => {
-                let length = copy.len();
-                self.kind.format(Bytes::new(Arc::new(copy), 0..length).expect("all of it"))
-            }
+        let format = match self.encoding {
+            Encoding::F32 => Format::Own(copy.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            encoding => format(encoding, owned(copy)),
         };
         Frozen::new(rows, cols, format).expect("rows times columns")
+    }
+}
+
+fn owned(copy: Vec<u8>) -> Bytes {
+    let length = copy.len();
+    Bytes::new(Arc::new(copy), 0..length).expect("all of it")
+}
+
+fn format(encoding: Encoding, bytes: Bytes) -> Format {
+    match encoding {
+        Encoding::F32 => Format::F32(bytes),
+        Encoding::F16 => Format::F16(bytes),
+        Encoding::Bf16 => Format::Bf16(bytes),
+        Encoding::Blocks(kind) => Format::Ggml(blocks(kind.name).expect("`stored` refuses others"), bytes),
+        Encoding::Other(_) => unreachable!("`stored` refuses others"),
     }
 }

@@ -4,6 +4,7 @@ use super::machine;
 use super::plan::Plan;
 use crate::base::Base;
 use crate::base::family::Family;
+use crate::base::weights::Tensors;
 use crate::error::{Code, Error, Result};
 use crate::model::{Keep, Memory, Shape, weight_bytes};
 
@@ -34,20 +35,21 @@ pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast
         )
         .with_hint(format!("train.sequence = {longest}")));
     }
-    let sides = adapted_sides(base, targets);
-    let weights = weight_bytes(base, &family, plan.quantize);
+    let tensors = Tensors::of(base)?;
+    let sides = adapted_sides(&tensors, targets);
+    let weights = weight_bytes(&tensors, &family, plan.quantize);
     judge(plan, machine::memory_available(), |plan, keep| {
         shape.memory(weights, plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)
     })
 }
 
 /// Σ (in + out) over the adapted projections: so many values a rank.
-fn adapted_sides(base: &Base, targets: &[String]) -> usize {
+fn adapted_sides(tensors: &Tensors, targets: &[String]) -> usize {
     let is_adapted = |name: &str| {
         let module = name.strip_suffix(".weight").unwrap_or_default();
         targets.iter().any(|t| module.rsplit('.').next() == Some(t))
     };
-    base.headers.tensors.iter().filter(|t| t.shape.len() == 2 && is_adapted(&t.name)).flat_map(|t| &t.shape).sum()
+    tensors.list.iter().filter(|t| t.shape.len() == 2 && is_adapted(&t.name)).flat_map(|t| &t.shape).sum()
 }
 
 fn judge(plan: &Plan, available: Option<u64>, need: impl Fn(&Plan, Keep) -> Memory) -> Result<Forecast> {

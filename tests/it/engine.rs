@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const TRAINED: [&str; 2] = ["untied", "tied"];
 const PREFIX: &str = "base_model.model.";
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
@@ -30,7 +30,7 @@ fn model(name: &str) -> Model {
     Model::load(&Base::open(&folder(name).join("base")).unwrap(), None).unwrap()
 }
 
-fn adapter_of(name: &str, model: &Model) -> Lora {
+pub fn adapter_of(name: &str, model: &Model) -> Lora {
     from_adapter(model, &adapter::read(&folder(name).join("adapter")).unwrap()).unwrap()
 }
 
@@ -41,20 +41,20 @@ fn both(name: &str) -> (Model, Lora) {
 }
 
 /// A file of named tensors.
-struct Tensors(Vec<u8>);
+pub struct Tensors(Vec<u8>);
 
 impl Tensors {
-    fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         Self(std::fs::read(path).unwrap())
     }
 
-    fn view<const N: usize>(&self, name: &str) -> (Vec<usize>, Vec<[u8; N]>) {
+    pub fn view<const N: usize>(&self, name: &str) -> (Vec<usize>, Vec<[u8; N]>) {
         let tensors = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = tensors.tensor(name).unwrap();
         (tensor.shape().to_vec(), tensor.data().as_chunks::<N>().0.to_vec())
     }
 
-    fn floats(&self, name: &str) -> Vec<f32> {
+    pub fn floats(&self, name: &str) -> Vec<f32> {
         self.view(name).1.into_iter().map(f32::from_le_bytes).collect()
     }
 
@@ -79,7 +79,7 @@ fn pack(positions: usize, ids: &[i64], mask: &[i64], labels: &[i64]) -> Batch {
     batch
 }
 
-fn inputs(name: &str) -> (Batch, Vec<i64>) {
+pub fn inputs(name: &str) -> (Batch, Vec<i64>) {
     let file = Tensors::read(&folder(name).join("inputs.safetensors"));
     let positions = file.view::<8>("input_ids").0[1];
     let mask = file.integers("attention_mask");
@@ -100,12 +100,12 @@ fn relative(got: &[f32], truth: &[f32]) -> f64 {
 }
 
 #[track_caller]
-fn near(of: &str, got: &[f32], truth: &[f32], tolerance: f64) {
+pub fn near(of: &str, got: &[f32], truth: &[f32], tolerance: f64) {
     let apart = relative(got, truth);
     assert!(apart <= tolerance, "{of}: relative distance {apart:e}");
 }
 
-fn gradient(model: &Model, lora: &Lora, batch: &Batch, keep: Keep) -> (f64, Vec<f32>) {
+pub fn gradient(model: &Model, lora: &Lora, batch: &Batch, keep: Keep) -> (f64, Vec<f32>) {
     let mut grad = vec![0.0; lora.values.len()];
     let loss = model.train_step(lora, batch, &mut grad, &mut model.workspace(keep));
     (loss, grad)

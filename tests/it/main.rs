@@ -27,6 +27,8 @@ mod net;
 #[cfg(feature = "ml")]
 mod engine;
 #[cfg(feature = "ml")]
+mod gguf;
+#[cfg(feature = "ml")]
 mod tokenizers;
 #[cfg(feature = "ml")]
 mod train;

@@ -1,6 +1,6 @@
 //! Training: masks, packing, accumulation, exact resume, whatever the threads; adapters in and out.
 
-mod tiny;
+pub mod tiny;
 
 use crate::commands::{command, sealwright};
 use proptest::prelude::*;

@@ -1,209 +1,31 @@
-//! The head of a GGUF file: its metadata, and where its tensors lie. The bytes themselves stay on disk.
-//!
-//! The format (ggml, `docs/gguf.md`; versions 2 and 3, little endian): `GGUF`, version, number of tensors, number of
-//! pairs, the pairs, the tensors' names, dimensions, types and offsets, padding, data; offsets are from its start.
+//! The bytes of a head, one after the other: every length is held against the file before anything is made of it.
 
+use super::{
+    Array, GGML_TYPES, GgufTensor, MAX_DIMENSIONS, MAX_HEAD_BYTES, MAX_STRING_BYTES, MAX_STRINGS_BYTES, Value,
+};
 use crate::error::{AtPath, Code, Error, Result};
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read};
+use std::path::Path;
 
-/// A head may not be larger than this: it holds the whole vocabulary.
-pub const MAX_HEAD_BYTES: u64 = 256 << 20;
-/// Pairs of metadata that are read.
-pub const MAX_PAIRS: u64 = 1 << 16;
-/// Tensors that are read.
-pub const MAX_TENSORS: u64 = 1 << 16;
-/// The format's own limit on dimensions.
-pub const MAX_DIMENSIONS: u32 = 4;
-/// A string that stands for itself, a chat template for one, may not be larger than this.
-pub const MAX_STRING_BYTES: u64 = 4 << 20;
-/// All of them together, and the names of the tensors.
-pub const MAX_STRINGS_BYTES: u64 = 32 << 20;
 /// Arrays may be nested this deep.
 const MAX_DEPTH: u32 = 4;
-/// What data starts at a multiple of, where the file does not say.
-const ALIGNMENT: u64 = 32;
-/// A larger alignment is a lie.
-const MAX_ALIGNMENT: u64 = 1 << 20;
 
-/// How ggml stores numbers: `block` of them in `bytes` bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub struct GgmlType {
-    /// Its number in the file.
-    pub id: u32,
-    /// As ggml calls it.
-    pub name: &'static str,
-    /// Elements that are stored together.
-    pub block: u64,
-    /// Bytes that they take.
-    pub bytes: u64,
-}
-
-macro_rules! types {
-    ($($id:literal $name:literal $block:literal $bytes:literal;)+) => {
-        /// ggml's types (`ggml.h`, `ggml-common.h`).
-        pub static GGML_TYPES: &[GgmlType] =
-            &[$(GgmlType { id: $id, name: $name, block: $block, bytes: $bytes },)+];
-    };
-}
-
-types! {
-    0 "F32" 1 4; 1 "F16" 1 2; 2 "Q4_0" 32 18; 3 "Q4_1" 32 20; 6 "Q5_0" 32 22; 7 "Q5_1" 32 24; 8 "Q8_0" 32 34;
-    9 "Q8_1" 32 36; 10 "Q2_K" 256 84; 11 "Q3_K" 256 110; 12 "Q4_K" 256 144; 13 "Q5_K" 256 176; 14 "Q6_K" 256 210;
-    15 "Q8_K" 256 292; 16 "IQ2_XXS" 256 66; 17 "IQ2_XS" 256 74; 18 "IQ3_XXS" 256 98; 19 "IQ1_S" 256 50;
-    20 "IQ4_NL" 32 18; 21 "IQ3_S" 256 110; 22 "IQ2_S" 256 82; 23 "IQ4_XS" 256 136; 24 "I8" 1 1; 25 "I16" 1 2;
-    26 "I32" 1 4; 27 "I64" 1 8; 28 "F64" 1 8; 29 "IQ1_M" 256 56; 30 "BF16" 1 2; 34 "TQ1_0" 256 54; 35 "TQ2_0" 256 66;
-    39 "MXFP4" 32 17;
-}
-
-/// The head of one file.
-#[derive(Debug, Clone)]
-pub struct Gguf {
-    /// The file.
-    pub path: PathBuf,
-    /// Of the format: 2 or 3.
-    pub version: u32,
-    /// Every tensor's data starts at a multiple of this.
-    pub alignment: u64,
-    /// The pairs.
-    pub metadata: BTreeMap<String, Value>,
-    /// Every tensor, sorted by name.
-    pub tensors: Vec<GgufTensor>,
-}
-
-/// A value of the metadata.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// Of 8 to 64 bits.
-    Unsigned(u64),
-    /// Of 8 to 64 bits.
-    Signed(i64),
-    /// Of 32 or 64 bits.
-    Float(f64),
-    /// True or false.
-    Bool(bool),
-    /// A string.
-    Text(String),
-    /// Where an array lies: a vocabulary is large, and few ask for it.
-    Array(Array),
-}
-
-/// Where an array of the metadata lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Array {
-    /// Number of elements.
-    pub len: u64,
-    kind: u32,
-    start: u64,
-}
-
-/// Where one tensor lies.
-#[derive(Debug, Clone)]
-pub struct GgufTensor {
-    /// As llama.cpp names it: `blk.0.attn_norm.weight`.
-    pub name: String,
-    /// How its numbers are stored.
-    pub kind: &'static GgmlType,
-    /// Outermost first, as in safetensors: the file has it the other way round.
-    pub shape: Vec<u64>,
-    /// First byte in the file.
-    pub start: u64,
-    /// One past its last byte.
-    pub end: u64,
-}
-
-impl Value {
-    /// A string.
-    pub fn as_text(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// A whole number that is not negative.
-    pub fn as_u64(&self) -> Option<u64> {
-        match self {
-            Self::Unsigned(n) => Some(*n),
-            Self::Signed(n) => u64::try_from(*n).ok(),
-            _ => None,
-        }
-    }
-}
-
-impl Gguf {
-    /// Reads the head; anything that does not fit the file is refused.
-    pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).at(path)?;
-        let size = file.metadata().at(path)?.len();
-        let mut head = Head { path, size, at: 0, strings: 0, stream: BufReader::with_capacity(1 << 16, file) };
-        if head.bytes::<4>()? != *b"GGUF" {
-            return Err(head.wrong("not a GGUF file"));
-        }
-        let version = head.version()?;
-        let tensors = head.count("tensors", MAX_TENSORS)?;
-        let pairs = head.count("pairs", MAX_PAIRS)?;
-        let mut metadata = BTreeMap::new();
-        for _ in 0..pairs {
-            let key = head.string()?;
-            let kind = head.u32()?;
-            let value = head.value(kind)?;
-            if metadata.insert(key.clone(), value).is_some() {
-                return Err(head.wrong(&format!("a key stands twice: {key}")));
-            }
-        }
-        let alignment = metadata.get("general.alignment").map_or(Some(ALIGNMENT), Value::as_u64);
-        let alignment = alignment
-            .filter(|a| a.is_power_of_two() && *a <= MAX_ALIGNMENT)
-            .ok_or_else(|| head.wrong("general.alignment is no power of two up to 2^20"))?;
-        let tensors = head.tensors(tensors, alignment)?;
-        Ok(Self { path: path.to_owned(), version, alignment, metadata, tensors })
-    }
-
-    /// A string of the metadata.
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.metadata.get(key)?.as_text()
-    }
-
-    /// A whole number of the metadata.
-    pub fn count(&self, key: &str) -> Option<u64> {
-        self.metadata.get(key)?.as_u64()
-    }
-
-    /// One tensor by name.
-    pub fn tensor(&self, name: &str) -> Option<&GgufTensor> {
-        self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|i| &self.tensors[i])
-    }
-
-    /// The strings of an array; `None` where there is no such array.
-    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let Some(Value::Array(array)) = self.metadata.get(key) else { return Ok(None) };
-        if array.kind != STRING {
-            return Ok(None);
-        }
-        let mut file = File::open(&self.path).at(&self.path)?;
-        let size = file.metadata().at(&self.path)?.len();
-        file.seek(SeekFrom::Start(array.start)).at(&self.path)?;
-        let stream = BufReader::with_capacity(1 << 16, file);
-        let mut head = Head { path: &self.path, size, at: array.start, strings: 0, stream };
-        (0..array.len).map(|_| head.string()).collect::<Result<_>>().map(Some)
-    }
-}
-
-const STRING: u32 = 8;
+pub(super) const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
 /// A file while its head is read.
-struct Head<'a> {
-    path: &'a Path,
-    size: u64,
-    at: u64,
+pub(super) struct Head<'a> {
+    pub path: &'a Path,
+    pub size: u64,
+    pub at: u64,
     /// Bytes of strings that were kept.
-    strings: u64,
-    stream: BufReader<File>,
+    pub strings: u64,
+    pub stream: BufReader<File>,
 }
 
 impl Head<'_> {
-    fn wrong(&self, message: &str) -> Error {
+    pub fn wrong(&self, message: &str) -> Error {
         Error::input(self.path, format!("GGUF head, byte {}: {message}", self.at))
     }
 
@@ -217,14 +39,14 @@ impl Head<'_> {
         Ok(())
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
         self.take(N as u64)?;
         let mut bytes = [0; N];
         self.stream.read_exact(&mut bytes).at(self.path)?;
         Ok(bytes)
     }
 
-    fn u32(&mut self) -> Result<u32> {
+    pub fn u32(&mut self) -> Result<u32> {
         self.bytes().map(u32::from_le_bytes)
     }
 
@@ -232,7 +54,7 @@ impl Head<'_> {
         self.bytes().map(u64::from_le_bytes)
     }
 
-    fn version(&mut self) -> Result<u32> {
+    pub fn version(&mut self) -> Result<u32> {
         let version = self.u32()?;
         let said = match version {
             2 | 3 => return Ok(version),
@@ -243,7 +65,7 @@ impl Head<'_> {
         Err(Error::new(Code::UnsupportedBase, error.to_string()).with_hint("convert it anew with llama.cpp"))
     }
 
-    fn count(&mut self, what: &str, limit: u64) -> Result<u64> {
+    pub fn count(&mut self, what: &str, limit: u64) -> Result<u64> {
         match self.u64()? {
             n if n <= limit => Ok(n),
             n => Err(self.wrong(&format!("{n} {what}, at most {limit} are read"))),
@@ -251,7 +73,7 @@ impl Head<'_> {
     }
 
     /// A string that is kept: memory grows no faster than the file was read.
-    fn string(&mut self) -> Result<String> {
+    pub fn string(&mut self) -> Result<String> {
         let length = self.u64()?;
         self.take(length)?;
         self.strings += length;
@@ -263,7 +85,7 @@ impl Head<'_> {
         String::from_utf8(bytes).map_err(|_| self.wrong("a string is not UTF-8"))
     }
 
-    fn value(&mut self, kind: u32) -> Result<Value> {
+    pub fn value(&mut self, kind: u32) -> Result<Value> {
         Ok(match kind {
             0 => Value::Unsigned(u64::from(self.bytes::<1>()?[0])),
             1 => Value::Signed(i64::from(i8::from_le_bytes(self.bytes()?))),
@@ -313,7 +135,7 @@ impl Head<'_> {
         };
         let bytes = len.checked_mul(width).ok_or_else(|| self.wrong("the file ends inside its head"))?;
         self.skip(bytes)?;
-        Ok(Array { len, kind, start })
+        Ok(Array { len, kind, start, end: self.at })
     }
 
     fn skip(&mut self, bytes: u64) -> Result<()> {
@@ -322,7 +144,7 @@ impl Head<'_> {
         self.stream.seek_relative(bytes as i64).at(self.path)
     }
 
-    fn tensors(&mut self, count: u64, alignment: u64) -> Result<Vec<GgufTensor>> {
+    pub fn tensors(&mut self, count: u64, alignment: u64) -> Result<Vec<GgufTensor>> {
         let mut tensors = Vec::new();
         for _ in 0..count {
             tensors.push(self.tensor(alignment)?);
@@ -371,6 +193,7 @@ impl Head<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Gguf;
     use super::*;
 
     /// A file as the format has it: pairs and tensors that are bytes already.
