@@ -106,6 +106,8 @@ codes! {
     NotBuilt = "not-built", 2;
     /// The base's family, or a feature of it, is not known to the engine.
     UnsupportedBase = "unsupported-base", 2;
+    /// The device asked for is not there, lacks a library, or failed.
+    NoDevice = "no-device", 2;
     /// The run would need more memory than there is.
     OutOfMemory = "out-of-memory", 2;
     /// The loss became infinite or not a number.

@@ -13,6 +13,7 @@ use sealwright::base::Base;
 use sealwright::error::Result;
 use sealwright::license::{DoneBy, Report};
 use sealwright::product::{Product, Ship};
+use sealwright::train::Ranks;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let report = &judged.report;
     let clearance = report.clear()?;
     let trained = match product.train {
-        Some(_) => Some(train::adapter_of(&product, &base, false, say)?),
+        Some(_) => Some(train::adapter_of(&product, &base, false, &Ranks::alone(), say)?),
         None => None,
     };
     let mut bundles = Vec::new();

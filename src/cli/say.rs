@@ -13,13 +13,14 @@ use std::io::{IsTerminal as _, Write as _};
 pub struct Say {
     json: bool,
     color: bool,
+    silent: bool,
 }
 
 impl Say {
     /// `json`: reports and errors as JSON on stdout.
     pub fn new(json: bool) -> Self {
         let color = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stderr().is_terminal();
-        Self { json, color }
+        Self { json, color, silent: false }
     }
 
     /// Was `--json` given?
@@ -29,6 +30,9 @@ impl Say {
 
     /// Text on stdout, as it is. A closed pipe (`| head`) ends it quietly.
     pub fn data(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
@@ -41,12 +45,14 @@ impl Say {
 
     /// A line of words on stderr.
     pub fn note(&self, text: impl AsRef<str>) {
-        self.words(text.as_ref());
+        if !self.silent {
+            self.words(text.as_ref());
+        }
     }
 
     /// What went wrong, and what to do.
     pub fn error(&self, error: &Error) {
-        if self.json {
+        if self.json && !self.silent {
             self.json(&serde_json::json!({"error": {"code": error.code.name(), "message": error.to_string(), "hint": error.hint()}}));
             return;
         }
@@ -103,12 +109,12 @@ impl Say {
 impl Say {
     /// Something that is probably not meant.
     pub fn warning(&self, text: impl AsRef<str>) {
-        self.words(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
+        self.note(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
     }
 
     /// A bar on stderr, where there is a terminal.
     pub fn progress(&self, total: u64, template: &str) -> indicatif::ProgressBar {
-        if self.json || !std::io::stderr().is_terminal() {
+        if self.json || self.silent || !std::io::stderr().is_terminal() {
             return indicatif::ProgressBar::hidden();
         }
         let bar = indicatif::ProgressBar::new(total);
@@ -120,6 +126,11 @@ impl Say {
 /// What only training and answering say.
 #[cfg(feature = "ml")]
 impl Say {
+    /// Nothing but errors: another rank speaks.
+    pub fn silent(&self) -> Self {
+        Self { silent: true, ..*self }
+    }
+
     /// Words of a model on stdout as they come; a terminal is not obeyed to.
     pub fn stream(&self, text: &str) {
         if std::io::stdout().is_terminal() { self.data(&visible(text)) } else { self.data(text) }

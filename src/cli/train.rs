@@ -9,7 +9,7 @@ use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::model::Quantize;
 use sealwright::product::{self, Product};
-use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Source, Step, Trained};
+use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -35,6 +35,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    let ranks = Ranks::of_environment()?;
+    let say = &if ranks.leads() { *say } else { say.silent() };
     let product = Product::read(&args.folder)?;
     let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
     let report = args.preflight.judge(&product, &base, &args.preflight.policies()?)?.report;
@@ -44,11 +46,12 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         Ok(_) => {}
     }
     use_threads(args.threads)?;
-    let _state = State::lock(&product.state_folder())?;
-    if args.fresh {
+    let _state = ranks.leads().then(|| State::lock(&product.state_folder())).transpose()?;
+    if args.fresh && ranks.leads() {
         train::forget(&plan_of(&product, &base)?)?;
     }
-    let adapter = adapter_of(&product, &base, args.fresh, say)?;
+    ranks.wait();
+    let adapter = adapter_of(&product, &base, args.fresh, &ranks, say)?;
     if adapter.from_before {
         say.note("nothing has changed since the last training; `--fresh` would repeat it");
     }
@@ -65,11 +68,11 @@ pub struct Adapter {
 }
 
 /// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
-pub fn adapter_of(product: &Product, base: &Base, fresh: bool, say: &Say) -> Result<Adapter> {
+pub fn adapter_of(product: &Product, base: &Base, fresh: bool, ranks: &Ranks, say: &Say) -> Result<Adapter> {
     let plan = plan_of(product, base)?;
     match train::finished(base, &plan)? {
         Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
-        _ => Ok(Adapter { trained: train_with_progress(base, &plan, say)?, from_before: false }),
+        _ => Ok(Adapter { trained: train_with_progress(base, &plan, ranks, say)?, from_before: false }),
     }
 }
 
@@ -165,9 +168,9 @@ pub fn stop_flag() -> &'static AtomicBool {
 }
 
 /// Trains, and says meanwhile how it goes.
-fn train_with_progress(base: &Base, plan: &Plan, say: &Say) -> Result<Trained> {
+fn train_with_progress(base: &Base, plan: &Plan, ranks: &Ranks, say: &Say) -> Result<Trained> {
     let mut progress = Progress::new(say);
-    let trained = train::run(base, plan, &mut |event| progress.on(event), stop_flag());
+    let trained = train::run_together(base, plan, ranks, &mut |event| progress.on(event), stop_flag());
     progress.bar.finish_and_clear();
     trained
 }

@@ -30,6 +30,11 @@ impl Int8 {
         Self { cols, values, scales }
     }
 
+    /// The numbers, row after row, and a scale for each row.
+    pub fn parts(&self) -> (&[i8], &[f32]) {
+        (&self.values, &self.scales)
+    }
+
     /// Bytes that so many numbers in so many rows take.
     pub fn bytes_of(elements: usize, rows: usize) -> usize {
         elements + 4 * rows

@@ -8,6 +8,8 @@ mod activation;
 mod adamw;
 mod attention;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod exp;
 mod frozen;
 mod ggml;
@@ -32,7 +34,7 @@ pub use ggml::blocks;
 pub use int8::Int8;
 pub use lanes::dot;
 pub use matmul::{Mat, MatMut, Threads, add_rows, matmul};
-pub use nf4::Nf4;
+pub use nf4::{Nf4, Nf4Parts};
 pub use norm::{Centre, HeadNorm, head_norm, head_norm_backward, norm, norm_backward, norm_with};
 pub use rope::{Pairs, Rope, Scaling, rope, rope_backward};
 pub use route::{Among, route, route_backward};

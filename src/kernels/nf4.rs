@@ -61,6 +61,23 @@ pub struct Nf4 {
     mean: f32,
 }
 
+/// The parts of an [`Nf4`], as they lie in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Nf4Parts<'a> {
+    /// Two numbers a byte, the first in the upper half: places in `table`.
+    pub levels: &'a [u8],
+    /// One a block of 64: places in `map`.
+    pub scales: &'a [u8],
+    /// What 256 values of the map are multiplied by.
+    pub tops: &'a [f32],
+    /// Added to every scale.
+    pub mean: f32,
+    /// The dynamic map.
+    pub map: &'a [f32; 256],
+    /// The levels.
+    pub table: &'a [f32; 16],
+}
+
 impl Nf4 {
     /// Quantises numbers, row after row.
     pub fn quantize(values: &[f32]) -> Self {
@@ -72,6 +89,12 @@ impl Nf4 {
         let tops: Vec<f32> = centred.chunks(SCALES).map(largest).collect();
         let codes = centred.iter().enumerate().map(|(n, s)| in_map(unit(*s, tops[n / SCALES]))).collect();
         Self { elements: values.len(), levels, scales: codes, tops, mean }
+    }
+
+    /// What a card needs to read them.
+    pub fn parts(&self) -> Nf4Parts<'_> {
+        let Self { levels, scales, tops, mean, .. } = self;
+        Nf4Parts { levels, scales, tops, mean: *mean, map: &*MAP, table: &LEVELS }
     }
 
     /// Bytes that so many numbers take.

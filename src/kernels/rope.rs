@@ -88,6 +88,11 @@ impl Rope {
         }
     }
 
+    /// `[positions, R/2]` pairs of cosine and sine.
+    pub fn table(&self) -> &[[f32; 2]] {
+        &self.table
+    }
+
     fn at(&self, position: usize) -> &[[f32; 2]] {
         let half = self.frequencies.len();
         &self.table[position * half..][..half]

@@ -7,6 +7,7 @@
 //! forward that keeps a named set of activations and a backward that uses them (`block`).
 
 mod block;
+mod card_memory;
 mod divergence;
 mod experts;
 pub mod generate;
@@ -20,6 +21,7 @@ mod shape;
 mod step;
 mod weights;
 
+pub use card_memory::{CardKeep, CardMemory, CardStep, CardWeights};
 pub use divergence::{Divergence, divergence};
 pub use memory::Memory;
 pub use positions::{Kind, Turn};

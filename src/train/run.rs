@@ -7,6 +7,7 @@ use super::event::{Event, Step, Trained};
 use super::material::Material;
 use super::optim::{Optimiser, mean_and_clip};
 use super::plan::{Identity, Plan};
+use super::ranks::Ranks;
 use super::template::Document;
 use super::{Schedule, curve, eval, lora, machine, memory};
 use crate::adapter::{self, HeldOut, RunRecord, StepLoss, TENSOR_FILE};
@@ -23,6 +24,17 @@ use std::time::Instant;
 /// Trains an adapter. `stop` asks it to save its state and end with [`Code::Interrupted`]; run again with the same
 /// plan, it goes on from there.
 pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<Trained> {
+    run_together(base, plan, &Ranks::alone(), observe, stop)
+}
+
+/// The same by several processes, which share each step's rows; all of them get what the first of them made.
+pub fn run_together(
+    base: &Base,
+    plan: &Plan,
+    ranks: &Ranks,
+    observe: &mut dyn FnMut(Event),
+    stop: &AtomicBool,
+) -> Result<Trained> {
     let identity = plan.identity(base)?;
     let saved = State::load(&plan.folder, &identity)?;
     let material = Material::gather(base, plan)?;
@@ -36,21 +48,29 @@ pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &Atom
     let model = Model::load(base, plan.quantize)?;
     let first = first_lora(&model, plan, &targets)?;
 
-    let mut run = Run::begin(plan, &identity, &material, &model, memory.keep, first, saved)?;
-    run.measure_before(observe, stop)?;
+    let mut run = Run::begin(plan, &identity, ranks, &material, &model, memory.keep, first, saved)?;
+    if ranks.leads() {
+        run.measure_before(observe, stop)?;
+    }
     observe(Event::Begin { done: run.counters.step, steps: run.steps });
     while run.counters.step < run.steps {
         let Some(step) = run.step(stop)? else {
             return Err(run.save_and_stop(observe)?);
         };
         observe(Event::Step(step));
-        if run.counters.step % plan.checkpoint_every == 0 || run.counters.step == run.steps {
+        if ranks.leads() && (run.counters.step % plan.checkpoint_every == 0 || run.counters.step == run.steps) {
             run.measure_loss(observe);
             run.save(observe)?;
         }
     }
+    if !ranks.leads() {
+        ranks.wait(); // until the first has written what all of them give
+        return finished(base, plan)?.ok_or_else(|| Error::new(Code::Io, "the first rank wrote no adapter"));
+    }
     let after = run.measure_after(observe, stop)?;
-    run.finish(after)
+    let trained = run.finish(after)?;
+    ranks.wait();
+    Ok(trained)
 }
 
 /// Forgets what an interrupted run left, so that the next one begins anew.
@@ -101,6 +121,7 @@ fn nothing_to_learn(plan: &Plan) -> Error {
 struct Run<'a> {
     plan: &'a Plan,
     identity: &'a Identity,
+    ranks: &'a Ranks,
     material: &'a Material,
     model: &'a Model,
     workspace: Workspace,
@@ -115,9 +136,11 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    #[allow(clippy::too_many_arguments)] // all that a run begins from
     fn begin(
         plan: &'a Plan,
         identity: &'a Identity,
+        ranks: &'a Ranks,
         material: &'a Material,
         model: &'a Model,
         keep: Keep,
@@ -141,6 +164,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             plan,
             identity,
+            ranks,
             material,
             model,
             workspace: model.workspace(keep),
@@ -160,25 +184,36 @@ impl<'a> Run<'a> {
     /// The gradient is of the sum of all token losses of the step, divided once by their number: how many rows go
     /// through the network at a time changes nothing about its meaning.
     fn step(&mut self, stop: &AtomicBool) -> Result<Option<Step>> {
+        if self.ranks.any(stop.load(Ordering::Relaxed)) {
+            return Ok(None);
+        }
         let begun = Instant::now();
         let (from, step) = (self.counters.rows, self.counters.step + 1);
         let to = (from + self.plan.batch as u64).min(self.material.rows.wanted(self.plan));
         let rows = self.material.rows.take(from, to);
         self.gradient.fill(0.0);
-        let (mut sum, mut tokens, mut bearing) = (0.0, 0, 0);
-        for rows in rows.chunks(self.plan.micro_batch()) {
-            if stop.load(Ordering::Relaxed) {
+        let (mut sum, mut tokens, mut bearing) = (0.0, 0, 0u64);
+        self.model.accepts(&batch(rows.iter().flatten().copied()))?;
+        let part = &rows[self.ranks.part(rows.len())];
+        for part in part.chunks(self.ranks.micro_batch(self.plan.micro_batch(), self.plan.batch)) {
+            // where there are others, they would wait for this rank
+            if self.ranks.count() == 1 && stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let batch = batch(rows.iter().flatten().copied());
-            self.model.accepts(&batch)?;
+            let batch = batch(part.iter().flatten().copied());
             let loss = self.model.train_step(&self.lora, &batch, &mut self.gradient, &mut self.workspace);
-            if !loss.is_finite() {
-                return Err(self.diverged(step, rows.iter().flatten().copied()));
+            if !loss.is_finite() && self.ranks.count() == 1 {
+                return Err(self.diverged(step, part.iter().flatten().copied()));
             }
             sum += loss;
             tokens += batch.tokens.len() as u64;
             bearing += loss_tokens(&batch);
+        }
+        self.ranks.add_up(&mut self.gradient);
+        let [sum, all_tokens, all_bearing] = self.ranks.add_up_counts([sum, tokens as f64, bearing as f64]);
+        let (tokens, bearing) = (all_tokens as u64, all_bearing as u64);
+        if !sum.is_finite() {
+            return Err(self.diverged(step, rows.iter().flatten().copied()));
         }
         let (scale, norm) = mean_and_clip(&self.gradient, bearing, self.plan.clip);
         if !norm.is_finite() {
@@ -275,7 +310,9 @@ impl<'a> Run<'a> {
     }
 
     fn save_and_stop(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Error> {
-        self.save(observe)?;
+        if self.ranks.leads() {
+            self.save(observe)?;
+        }
         let (done, steps) = (self.counters.step, self.steps);
         Ok(Error::new(Code::Interrupted, format!("stopped after step {done} of {steps}; the state is saved"))
             .with_hint("run the same command again to go on from there"))
@@ -316,7 +353,10 @@ impl<'a> Run<'a> {
             losses: self.losses,
             before: counters.before,
             after: Some(after),
-            device: "cpu".into(),
+            device: match self.ranks.count() {
+                1 => "cpu".into(),
+                n => format!("cpu, {n} ranks"),
+            },
             machine: machine::features(),
             threads: rayon::current_num_threads(),
             wall_seconds: counters.wall_seconds,

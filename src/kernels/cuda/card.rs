@@ -1,0 +1,211 @@
+//! A card: memory, launches and multiplies. In tests the same calls run on a CPU (`emulator`).
+
+use super::driver::Driver;
+#[cfg(test)]
+use super::emulator::Emulator;
+use super::source::{Element, Unit};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Who does the work.
+enum Engine {
+    Driver(Driver),
+    #[cfg(test)]
+    Emulator(Emulator),
+}
+
+macro_rules! on {
+    ($engine:expr, $name:ident => $call:expr) => {
+        match $engine {
+            Engine::Driver($name) => $call,
+            #[cfg(test)]
+            Engine::Emulator($name) => $call,
+        }
+    };
+}
+
+/// One card that this process uses.
+#[derive(Clone)]
+pub struct Card {
+    engine: Arc<Engine>,
+}
+
+/// Numbers on a card; freed when dropped.
+pub struct Buffer {
+    engine: Arc<Engine>,
+    at: u64,
+    bytes: usize,
+}
+
+/// A launch's argument.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Argument {
+    /// An address, or null.
+    Pointer(u64),
+    /// `i64`
+    Long(i64),
+    /// `int`
+    Int(i32),
+    /// `float`
+    Float(f32),
+}
+
+impl Argument {
+    /// Eight bytes that begin with it, as every machine with a card lays it out.
+    pub(super) fn bytes(self) -> [u8; 8] {
+        let four = |b: [u8; 4]| [b[0], b[1], b[2], b[3], 0, 0, 0, 0];
+        match self {
+            Self::Pointer(p) => p.to_le_bytes(),
+            Self::Long(n) => n.to_le_bytes(),
+            Self::Int(n) => four(n.to_le_bytes()),
+            Self::Float(x) => four(x.to_le_bytes()),
+        }
+    }
+}
+
+/// How many blocks, of how many threads, with how many bytes of shared memory besides their own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Launch {
+    pub grid: [u32; 3],
+    pub threads: u32,
+    pub shared: u32,
+}
+
+/// A matrix of a multiply: row by row, as it lies or turned over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transpose {
+    /// As it lies.
+    No,
+    /// Rows and columns exchanged.
+    Yes,
+}
+
+/// c `[rows, cols]` = keep · c + scale · a `[rows, inner]` · b `[inner, cols]`; sums are f32.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Product {
+    pub rows: usize,
+    pub cols: usize,
+    pub inner: usize,
+    /// Address, elements between rows, and whether it lies turned over.
+    pub a: (u64, usize, Transpose),
+    pub b: (u64, usize, Transpose),
+    pub c: (u64, usize),
+    /// The type of a and b, and that of c.
+    pub elements: [Element; 2],
+    pub scale: f32,
+    pub keep: bool,
+}
+
+impl Card {
+    /// Card number `ordinal` of this machine.
+    ///
+    /// # Errors
+    /// `NoDevice`, with what is missing.
+    pub fn open(ordinal: usize) -> Result<Self> {
+        Ok(Self { engine: Arc::new(Engine::Driver(Driver::open(ordinal)?)) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn emulated(emulator: Emulator) -> Self {
+        Self { engine: Arc::new(Engine::Emulator(emulator)) }
+    }
+
+    /// Its name, as the driver has it.
+    pub fn name(&self) -> &str {
+        on!(&*self.engine, e => e.name())
+    }
+
+    /// Bytes free and in all.
+    ///
+    /// # Errors
+    /// `NoDevice` when the card fails.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        on!(&*self.engine, e => e.memory())
+    }
+
+    /// Room for so many bytes, their contents undefined.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        let bytes = bytes.max(1);
+        let at = on!(&*self.engine, e => e.alloc(bytes))?;
+        Ok(Buffer { engine: self.engine.clone(), at, bytes })
+    }
+
+    /// Bytes of this machine's, copied.
+    ///
+    /// # Errors
+    /// As [`Card::alloc`].
+    pub fn upload(&self, bytes: &[u8]) -> Result<Buffer> {
+        let buffer = self.alloc(bytes.len())?;
+        self.write(&buffer, bytes)?;
+        Ok(buffer)
+    }
+
+    /// Copies bytes to the beginning of a buffer.
+    ///
+    /// # Panics
+    /// When it is shorter.
+    pub fn write(&self, to: &Buffer, bytes: &[u8]) -> Result<()> {
+        assert!(bytes.len() <= to.bytes, "{} bytes into {}", bytes.len(), to.bytes);
+        on!(&*self.engine, e => e.write(to.at, bytes))
+    }
+
+    /// Copies the beginning of a buffer here, once all that was launched is done.
+    ///
+    /// # Panics
+    /// When it is shorter than `out`.
+    pub fn read(&self, from: &Buffer, out: &mut [u8]) -> Result<()> {
+        assert!(out.len() <= from.bytes, "{} bytes out of {}", out.len(), from.bytes);
+        on!(&*self.engine, e => e.read(from.at, out))
+    }
+
+    /// Fills a buffer with zeros.
+    pub fn clear(&self, buffer: &Buffer) -> Result<()> {
+        on!(&*self.engine, e => e.clear(buffer.at, buffer.bytes))
+    }
+
+    /// Waits until all that was launched is done.
+    ///
+    /// # Errors
+    /// `NoDevice` where something of it failed.
+    pub fn wait(&self) -> Result<()> {
+        on!(&*self.engine, e => e.wait())
+    }
+
+    /// Starts a kernel. Its arguments must be those of the source, and what they point at as long as it says: `ops` alone
+    /// calls this, and checks both.
+    pub(super) fn launch(&self, unit: Unit, kernel: &str, launch: Launch, arguments: &[Argument]) -> Result<()> {
+        if launch.grid.contains(&0) {
+            return Ok(());
+        }
+        on!(&*self.engine, e => e.launch(unit, kernel, launch, arguments))
+    }
+
+    /// Starts a multiply; `ops` checks the shapes.
+    pub(super) fn multiply(&self, product: Product) -> Result<()> {
+        if product.rows == 0 || product.cols == 0 {
+            return Ok(());
+        }
+        on!(&*self.engine, e => e.multiply(product))
+    }
+}
+
+impl Buffer {
+    /// Where it begins.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        on!(&*self.engine, e => e.free(self.at, self.bytes));
+    }
+}

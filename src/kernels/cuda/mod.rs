@@ -1,0 +1,25 @@
+//! Cards by NVIDIA: the kernels as sources inside the program, compiled for the card at hand and kept on disk; the
+//! libraries looked for at run time, so that a machine without any starts as before.
+//!
+//! Every kernel runs unchanged on a CPU in tests (`tests/shim`), held to the operations beside this folder.
+
+mod cache;
+mod card;
+mod compile;
+mod cubin;
+mod driver;
+#[cfg(test)]
+mod emulator;
+mod library;
+mod ops;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use cache::kernels_of;
+pub use card::{Buffer, Card, Transpose};
+pub use compile::{Code, TARGETS, compile, nvrtc_version};
+pub use cubin::{Usage, usage};
+pub use library::{Library, Probe};
+pub use ops::{Blocks, CardScores, Norm, Packed, Part, Rows, Tiles};
+pub use source::{Element, Unit};
