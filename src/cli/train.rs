@@ -46,17 +46,22 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         Ok(_) => {}
     }
     use_threads(args.threads)?;
-    let _state = ranks.leads().then(|| State::lock(&product.state_folder())).transpose()?;
-    if args.fresh && ranks.leads() {
-        train::forget(&plan_of(&product, &base)?)?;
-    }
-    ranks.wait();
+    let _state = ranks.all_well(if ranks.leads() { begin(&product, &base, args.fresh).map(Some) } else { Ok(None) })?;
     let adapter = adapter_of(&product, &base, args.fresh, &ranks, say)?;
     if adapter.from_before {
         say.note("nothing has changed since the last training; `--fresh` would repeat it");
     }
     show(&adapter.trained, say);
     Ok(Answer::Yes)
+}
+
+/// Takes the product for this command alone, and forgets an earlier training where a fresh one is wanted.
+fn begin(product: &Product, base: &Base, fresh: bool) -> Result<State> {
+    let state = State::lock(&product.state_folder())?;
+    if fresh {
+        train::forget(&plan_of(product, base)?)?;
+    }
+    Ok(state)
 }
 
 /// The product's adapter.
@@ -69,6 +74,7 @@ pub struct Adapter {
 
 /// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
 pub fn adapter_of(product: &Product, base: &Base, fresh: bool, ranks: &Ranks, say: &Say) -> Result<Adapter> {
+    use_device(product)?;
     let plan = plan_of(product, base)?;
     match train::finished(base, &plan)? {
         Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
@@ -139,6 +145,24 @@ pub fn questions_of(product: &Product) -> Option<Questions> {
             product::Match::Exact => Matching::Exact,
         },
     })
+}
+
+/// Refuses a card, and says first what of it is missing on this machine.
+fn use_device(product: &Product) -> Result<()> {
+    let Some(ordinal) = product.train.as_ref().and_then(product::Train::card) else { return Ok(()) };
+    let card = open_card(ordinal)?;
+    Err(Error::new(Code::NotBuilt, format!("training on a card ({card}) is not built yet"))
+        .with_hint("train.device = \"cpu\" trains on this machine's processor"))
+}
+
+#[cfg(feature = "cuda")]
+fn open_card(ordinal: usize) -> Result<String> {
+    Ok(sealwright::kernels::cuda::Card::open(ordinal)?.name().to_owned())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_card(ordinal: usize) -> Result<String> {
+    Err(Error::new(Code::NoDevice, format!("cuda:{ordinal}: this program was built without the feature `cuda`")))
 }
 
 /// How many threads the engine uses from now on; by default one a core.

@@ -39,7 +39,7 @@ pub struct Train {
     pub validation: f64,
     /// Optimiser steps between checkpoints.
     pub checkpoint_every: u64,
-    /// `auto` or `cpu`.
+    /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
     /// An adapter folder to go on from.
     pub init: Option<PathBuf>,
@@ -73,6 +73,12 @@ impl Default for Train {
 }
 
 impl Train {
+    /// The card that `device` names: 1 of `cuda:1`.
+    pub fn card(&self) -> Option<usize> {
+        let number = self.device.strip_prefix("cuda:")?;
+        number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten()
+    }
+
     pub(super) fn check(&self, path: &Path) -> Result<()> {
         if self.epochs.is_some() && self.steps.is_some() {
             return Err(refuse(path, "train.epochs and train.steps are both set", "keep one of them"));
@@ -106,8 +112,8 @@ impl Train {
                 "leave it out for the default",
             ));
         }
-        if !matches!(self.device.as_str(), "auto" | "cpu") {
-            return Err(refuse(path, format!("train.device is unknown: {}", self.device), "auto or cpu"));
+        if !matches!(self.device.as_str(), "auto" | "cpu") && self.card().is_none() {
+            return Err(refuse(path, format!("train.device is unknown: {}", self.device), "auto, cpu or cuda:0"));
         }
         Ok(())
     }

@@ -123,9 +123,16 @@ impl Ranks {
         counts
     }
 
-    /// Until all ranks are here.
-    pub fn wait(&self) {
-        self.any(false);
+    /// What this rank alone did, once all ranks are here: where one of them failed, none goes on.
+    ///
+    /// # Errors
+    /// This rank's own, or `Interrupted` where it was another's.
+    pub fn all_well<T>(&self, outcome: Result<T>) -> Result<T> {
+        let failed = self.any(outcome.is_err());
+        outcome.and_then(|value| match failed {
+            false => Ok(value),
+            true => Err(Error::new(Code::Interrupted, "another rank stopped, and says why")),
+        })
     }
 
     /// Whether any rank says yes: the same answer on all of them.

@@ -49,28 +49,23 @@ pub fn run_together(
     let first = first_lora(&model, plan, &targets)?;
 
     let mut run = Run::begin(plan, &identity, ranks, &material, &model, memory.keep, first, saved)?;
-    if ranks.leads() {
-        run.measure_before(observe, stop)?;
-    }
+    ranks.all_well(if ranks.leads() { run.measure_before(observe, stop) } else { Ok(()) })?;
     observe(Event::Begin { done: run.counters.step, steps: run.steps });
     while run.counters.step < run.steps {
         let Some(step) = run.step(stop)? else {
             return Err(run.save_and_stop(observe)?);
         };
         observe(Event::Step(step));
-        if ranks.leads() && (run.counters.step % plan.checkpoint_every == 0 || run.counters.step == run.steps) {
-            run.measure_loss(observe);
-            run.save(observe)?;
+        if run.counters.step % plan.checkpoint_every == 0 || run.counters.step == run.steps {
+            ranks.all_well(if ranks.leads() { run.measure_and_save(observe) } else { Ok(()) })?;
         }
     }
-    if !ranks.leads() {
-        ranks.wait(); // until the first has written what all of them give
-        return finished(base, plan)?.ok_or_else(|| Error::new(Code::Io, "the first rank wrote no adapter"));
+    if ranks.leads() {
+        ranks.all_well(run.measure_after(observe, stop).and_then(|after| run.finish(after)))
+    } else {
+        ranks.all_well(Ok(()))?;
+        finished(base, plan)?.ok_or_else(|| Error::new(Code::Io, "the first rank wrote no adapter"))
     }
-    let after = run.measure_after(observe, stop)?;
-    let trained = run.finish(after)?;
-    ranks.wait();
-    Ok(trained)
 }
 
 /// Forgets what an interrupted run left, so that the next one begins anew.
@@ -292,6 +287,11 @@ impl<'a> Run<'a> {
             eval::ask(self.model, lora, renderer, asked, source.matching, stop, &mut answered)?;
         }
         Ok(HeldOut { loss, questions, matched })
+    }
+
+    fn measure_and_save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        self.measure_loss(observe);
+        self.save(observe)
     }
 
     fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {

@@ -522,3 +522,27 @@ fn a_merge_says_what_base_and_adapter_said() {
         assert!(proof.mean < 1e-4 && unlike.mean > 100.0 * proof.mean, "{name}: {proof:?} {unlike:?}");
     }
 }
+
+#[test]
+fn a_card_that_cannot_be_used_is_refused_before_anything_is_read() {
+    let (dir, _) = tiny::place();
+    for (device, codes) in [("cuda:0", &["no-device", "not-built"][..]), ("cuda:4096", &["no-device"])] {
+        tiny::product(dir.path(), &format!("rank = 2\nsteps = 1\nsequence = 64\ndevice = \"{device}\""));
+        let out = sealwright(dir.path(), &["train", "--json", "--allow-denied"]);
+        assert_eq!(out.status.code(), Some(2));
+        let said: serde_json::Value = serde_json::from_str(&crate::commands::stdout(&out)).unwrap();
+        let code = said["error"]["code"].as_str().unwrap();
+        assert!(codes.contains(&code), "{device}: {said}");
+        assert!(!dir.path().join(".sealwright/checkpoint.safetensors").exists());
+    }
+}
+
+#[test]
+fn processes_that_cannot_join_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (rank, count) in [("1", "2"), ("2", "2")] {
+        let mut train = command(dir.path(), &["train", "--json"]);
+        let out = train.env("OMPI_COMM_WORLD_RANK", rank).env("OMPI_COMM_WORLD_SIZE", count).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{}", crate::commands::stdout(&out));
+    }
+}

@@ -40,11 +40,10 @@ struct Copy { void* to; const void* from; bool there; };
 
 struct Fiber {
     unsigned lane, thread;
-    jmp_buf at;
     bool done;
     u64 block_turn, warp_turn;   // barriers passed
-    u8 given[32];                // what it gives to its warp
-    const u8* address;
+    alignas(8) u8 given[32];     // what it gives to its warp
+    alignas(8) u8 second[16];    // and beside it
     std::vector<std::vector<Copy>> copies;
     std::vector<Copy> begun;
 };
@@ -52,7 +51,9 @@ struct Fiber {
 constexpr size_t STACK = 256 << 10;
 constexpr unsigned MAX_THREADS = 1024;
 inline std::vector<Fiber> fibers;
-inline std::vector<u8*> stacks;
+// Where each goes on; it lives on from block to block, so that it has to be made once.
+struct Place { jmp_buf at; bool made = false; };
+inline Place places[MAX_THREADS];
 inline Fiber* now;
 inline Dim3 block_idx, block_dim, grid_dim;
 inline jmp_buf scheduler;
@@ -63,7 +64,7 @@ struct Barrier { unsigned waiting = 0, size = 0; u64 turn = 0; };
 inline Barrier block_barrier, warp_barriers[MAX_THREADS / 32];
 
 inline void yield_now() {
-    if (!_setjmp(now->at)) _longjmp(scheduler, 1);
+    if (!_setjmp(places[now->thread].at)) _longjmp(scheduler, 1);
 }
 
 // Waits until all of the barrier's threads that have not ended are here.
@@ -85,19 +86,18 @@ inline Barrier& warp() { return warp_barriers[now->thread / 32]; }
 inline Fiber& lane(unsigned l) { return fibers[now->thread / 32 * 32 + l]; }
 
 inline void entry() {
-    body();
-    now->done = true;
-    leave(block_barrier);
-    leave(warp());
-    _longjmp(scheduler, 1);
+    for (;;) {
+        body();
+        now->done = true;
+        leave(block_barrier);
+        leave(warp());
+        yield_now(); // until a later block has such a thread
+    }
 }
-
-inline ucontext_t main_context;
 
 // Runs one block to its end; false when its threads wait for each other for ever.
 inline bool run_block(unsigned threads) {
     fibers.resize(threads);
-    while (stacks.size() < threads) stacks.push_back((u8*)malloc(STACK));
     block_barrier = {0, threads, 0};
     for (unsigned w = 0; w * 32 < threads; ++w) warp_barriers[w] = {0, threads - w * 32 < 32 ? threads - w * 32 : 32, 0};
     std::vector<unsigned> turns(threads);
@@ -112,7 +112,6 @@ inline bool run_block(unsigned threads) {
             drawn = drawn * 6364136223846793005ull + 1442695040888963407ull;
             std::swap(turns[i], turns[(drawn >> 33) % (i + 1)]);
         }
-    std::vector<bool> started(threads, false);
     unsigned left = threads;
     u64 idle = 0;
     while (left) {
@@ -120,15 +119,14 @@ inline bool run_block(unsigned threads) {
         u64 progress = 0;
         for (unsigned w = 0; w * 32 < threads; ++w) progress += warp_barriers[w].turn;
         for (unsigned i : turns) {
-            Fiber& fiber = fibers[i];
-            if (fiber.done) continue;
-            now = &fiber;
+            if (fibers[i].done) continue;
+            now = &fibers[i];
             if (!_setjmp(scheduler)) {
-                if (started[i]) _longjmp(fiber.at, 1);
-                started[i] = true;
+                if (places[i].made) _longjmp(places[i].at, 1);
+                places[i].made = true;
                 ucontext_t context;
                 getcontext(&context);
-                context.uc_stack.ss_sp = stacks[i], context.uc_stack.ss_size = STACK, context.uc_link = nullptr;
+                context.uc_stack.ss_sp = malloc(STACK), context.uc_stack.ss_size = STACK, context.uc_link = nullptr;
                 makecontext(&context, (void (*)())entry, 0);
                 setcontext(&context);
             }
@@ -181,7 +179,6 @@ template <typename T> T of_lane(unsigned l) {
 #define gridDim shim::grid_dim
 #define __shared__ static
 #define DEVICE inline
-#define NOINLINE static
 #define DYNAMIC_SHARED(type, name) type* name = (type*)shim::dynamic
 #define KERNEL(threads, name, ...) \
     static void name(__VA_ARGS__); \
@@ -229,6 +226,27 @@ DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
             const auto of_b = shim::of_lane<decltype(mine)>(column * 4 + k % 8 / 2);
             const u32 x = of_a.a[k / 8 * 2 + row] >> (k % 2 * 16), y = of_b.b[k / 8] >> (k % 2 * 16);
             sum += from_bf16(x) * from_bf16(y);
+        }
+        d[i] += sum;
+    }
+    shim::wait(shim::warp());
+}
+
+// The same layout with a number in place of each pair's half.
+DEVICE void mma_f32(float (&d)[4], const float (&a)[8], const float (&b)[4]) {
+    struct { float a[8]; } of_a;
+    memcpy(of_a.a, a, sizeof a);
+    struct { float b[4]; } of_b;
+    memcpy(of_b.b, b, sizeof b);
+    memcpy(shim::now->second, &of_b, sizeof of_b);
+    shim::give(of_a);
+    const unsigned g = shim::now->lane / 4, t = shim::now->lane % 4;
+    for (int i = 0; i < 4; ++i) {
+        float sum = 0.f;
+        for (unsigned k = 0; k < 16; ++k) {
+            const float* x = (const float*)shim::lane(g * 4 + k % 8 / 2).given;
+            const float* y = (const float*)shim::lane((2 * t + i % 2) * 4 + k % 8 / 2).second;
+            sum += x[k / 8 * 4 + i / 2 * 2 + k % 2] * y[k / 8 * 2 + k % 2];
         }
         d[i] += sum;
     }

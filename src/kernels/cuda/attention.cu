@@ -86,28 +86,7 @@ DEVICE void as_a(A<float>& a, const float (&left)[4], const float (&right)[4]) {
 }
 
 DEVICE void multiply(float (&d)[4], const A<bf16>& a, const u32 (&b)[2]) { mma_bf16(d, a.r, b); }
-// Not inlined: it would be a hundred thousand instructions.
-NOINLINE float4 multiply_f32(float4 d, float4 a_left, float4 a_right, float4 b) {
-    const int lane = threadIdx.x % 32;
-    const float left[4] = {a_left.x, a_left.y, a_left.z, a_left.w}, right[4] = {a_right.x, a_right.y, a_right.z, a_right.w};
-    const float of_b[4] = {b.x, b.y, b.z, b.w};
-#pragma unroll
-    for (int k = 0; k < 16; ++k) {
-        const int holder = k % 8 / 2, of = k % 2;
-        const float x = shuffle_from(k < 8 ? left[of] : right[of], lane / 4 * 4 + holder);
-        const float y = shuffle_from(k < 8 ? left[2 + of] : right[2 + of], lane / 4 * 4 + holder);
-        const float z = shuffle_from(of_b[k / 8 * 2 + of], lane % 4 * 8 + holder);
-        const float w = shuffle_from(of_b[k / 8 * 2 + of], lane % 4 * 8 + 4 + holder);
-        d.x += x * z, d.y += x * w, d.z += y * z, d.w += y * w;
-    }
-    return d;
-}
-DEVICE void multiply(float (&d)[4], const A<float>& a, const float (&b)[4]) {
-    const float* r = a.r;
-    const float4 sum = multiply_f32(make_float4(d[0], d[1], d[2], d[3]), make_float4(r[0], r[1], r[2], r[3]),
-                                    make_float4(r[4], r[5], r[6], r[7]), make_float4(b[0], b[1], b[2], b[3]));
-    d[0] = sum.x, d[1] = sum.y, d[2] = sum.z, d[3] = sum.w;
-}
+DEVICE void multiply(float (&d)[4], const A<float>& a, const float (&b)[4]) { mma_f32(d, a.r, b); }
 
 template <int N> DEVICE void clear(float (&x)[N][4]) {
 #pragma unroll

@@ -1,7 +1,7 @@
 //! A card through NVIDIA's driver and cublasLt. Every function called here was asked for by [`Probe`] first.
 
 use super::cache::kernels_of;
-use super::card::{Argument, Launch, Product, Transpose};
+use super::launch::{Argument, Launch, Product, Transpose};
 use super::library::{Library, Probe};
 use super::source::{Element, Unit};
 use crate::error::{Code, Error, Result};

@@ -1,21 +1,26 @@
 //! A card for tests: the kernels' own sources as a C++ library (`tests/shim`), and multiplies by the CPU's.
 
-use super::card::{Argument, Launch, Product, Transpose};
-use super::source::Unit;
+use super::launch::{Argument, Launch, Product, Transpose};
+use super::source::{Element, Unit};
 use crate::error::{Code, Error, Result};
 use crate::kernels::{Mat, MatMut, Threads, matmul};
+use half::bf16;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
+// SAFETY: to be called as shim.cpp declares them; only this file does.
 type LaunchFn =
     unsafe extern "C" fn(*const c_char, c_uint, c_uint, c_uint, c_uint, c_uint, *mut *mut c_void, c_uint) -> c_int;
 
+type AllocFn = unsafe extern "C" fn(usize) -> *mut c_void;
+type FreeFn = unsafe extern "C" fn(*mut c_void, usize);
+
 struct Shim {
     launch: LaunchFn,
-    alloc: unsafe extern "C" fn(usize) -> *mut c_void,
-    free: unsafe extern "C" fn(*mut c_void, usize),
+    alloc: AllocFn,
+    free: FreeFn,
     /// One block runs at a time.
     turn: Mutex<()>,
 }
@@ -32,7 +37,7 @@ fn build() -> Option<Shim> {
     let out = dir.path().join("libshim.so");
     let compiler = std::env::var("CXX").unwrap_or("c++".into());
     let built = Command::new(compiler)
-        .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-I"])
+        .args(["-std=c++17", "-O1", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-I"])
         .args([root.join("src/kernels/cuda"), root.join("tests/shim/shim.cpp"), "-o".into(), out.clone()])
         .output()
         .ok()?;
@@ -125,14 +130,14 @@ impl Emulator {
             let (rows, cols) = if turned == Transpose::Yes { (cols, rows) } else { (rows, cols) };
             let mut bytes = vec![0; ((rows.max(1) - 1) * stride + cols) * operand.size()];
             self.read(at, &mut bytes).unwrap();
-            (super::tests::floats(&bytes, operand), rows, cols, stride, turned)
+            (floats(&bytes, operand), rows, cols, stride, turned)
         };
         let (a, b) = (side(p.rows, p.inner, p.a), side(p.inner, p.cols, p.b));
-        let mut bytes = vec![0; ((p.rows - 1) * p.c.1 + p.cols) * result.size()];
-        self.read(p.c.0, &mut bytes)?;
-        let mut c = super::tests::floats(&bytes, result);
+        let mut there = vec![0; ((p.rows - 1) * p.c.1 + p.cols) * result.size()];
+        self.read(p.c.0, &mut there)?;
+        let mut c = floats(&there, result);
         matmul(MatMut::strided(&mut c, p.rows, p.cols, p.c.1), p.keep, p.scale, view(&a), view(&b), Threads::One);
-        self.write(p.c.0, &super::tests::bytes(&c, result))
+        self.write(p.c.0, &bytes(&c, result))
     }
 }
 
@@ -142,4 +147,20 @@ type Side = (Vec<f32>, usize, usize, usize, Transpose);
 fn view((data, rows, cols, stride, turned): &Side) -> Mat<'_> {
     let lies = Mat::strided(data, *rows, *cols, *stride);
     if *turned == Transpose::Yes { lies.t() } else { lies }
+}
+
+/// Bytes as numbers of a type.
+pub(in crate::kernels) fn floats(bytes: &[u8], element: Element) -> Vec<f32> {
+    match element {
+        Element::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Element::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+    }
+}
+
+/// Numbers as bytes of a type.
+pub(in crate::kernels) fn bytes(values: &[f32], element: Element) -> Vec<u8> {
+    match element {
+        Element::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Element::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+    }
 }

@@ -11,6 +11,11 @@ const FOLDERS: &str = "SEALWRIGHT_CUDA_LIBS";
 /// No folder of Python packages has more.
 const MAX_PACKAGES: usize = 256;
 
+// SAFETY: to be called as cuda.h, nvrtc.h and cublasLt.h declare them; `version` does.
+type OneNumber = unsafe extern "C" fn(*mut c_int) -> c_int;
+type TwoNumbers = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
+type Size = unsafe extern "C" fn() -> usize;
+
 /// A library of CUDA that the engine calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
@@ -259,7 +264,7 @@ fn version(library: Library, handle: &libloading::Library) -> Result<(u32, u32),
     let version = unsafe {
         match library {
             Library::Driver => {
-                let get: libloading::Symbol<'_, unsafe extern "C" fn(*mut c_int) -> c_int> =
+                let get: libloading::Symbol<'_, OneNumber> =
                     handle.get(b"cuDriverGetVersion\0").map_err(|e| e.to_string())?;
                 let mut number = 0;
                 match get(&mut number) {
@@ -268,7 +273,7 @@ fn version(library: Library, handle: &libloading::Library) -> Result<(u32, u32),
                 }
             }
             Library::Nvrtc => {
-                let get: libloading::Symbol<'_, unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int> =
+                let get: libloading::Symbol<'_, TwoNumbers> =
                     handle.get(b"nvrtcVersion\0").map_err(|e| e.to_string())?;
                 let (mut major, mut minor) = (0, 0);
                 match get(&mut major, &mut minor) {
@@ -277,7 +282,7 @@ fn version(library: Library, handle: &libloading::Library) -> Result<(u32, u32),
                 }
             }
             Library::CublasLt => {
-                let get: libloading::Symbol<'_, unsafe extern "C" fn() -> usize> =
+                let get: libloading::Symbol<'_, Size> =
                     handle.get(b"cublasLtGetVersion\0").map_err(|e| e.to_string())?;
                 ten_thousands(get())
             }

@@ -3,6 +3,7 @@
 //!
 //! Every kernel runs unchanged on a CPU in tests (`tests/shim`), held to the operations beside this folder.
 
+mod attend;
 mod cache;
 mod card;
 mod compile;
@@ -10,16 +11,19 @@ mod cubin;
 mod driver;
 #[cfg(test)]
 mod emulator;
+mod launch;
 mod library;
 mod ops;
 mod source;
 #[cfg(test)]
 mod tests;
 
+pub use attend::{CardScores, Tiles};
 pub use cache::kernels_of;
-pub use card::{Buffer, Card, Transpose};
+pub use card::{Buffer, Card};
 pub use compile::{Code, TARGETS, compile, nvrtc_version};
 pub use cubin::{Usage, usage};
+pub use launch::Transpose;
 pub use library::{Library, Probe};
-pub use ops::{Blocks, CardScores, Norm, Packed, Part, Rows, Tiles};
+pub use ops::{Blocks, Norm, Packed, Part, Rows};
 pub use source::{Element, Unit};

@@ -52,6 +52,28 @@ DEVICE void mma_bf16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// The same in f32, number by number: exact and slow. Not inlined: it would be a hundred thousand instructions.
+NOINLINE float4 multiply_f32(float4 d, float4 a_left, float4 a_right, float4 b) {
+    const int lane = threadIdx.x % 32;
+    const float left[4] = {a_left.x, a_left.y, a_left.z, a_left.w}, right[4] = {a_right.x, a_right.y, a_right.z, a_right.w};
+    const float of_b[4] = {b.x, b.y, b.z, b.w};
+#pragma unroll
+    for (int k = 0; k < 16; ++k) {
+        const int holder = k % 8 / 2, of = k % 2;
+        const float x = shuffle_from(k < 8 ? left[of] : right[of], lane / 4 * 4 + holder);
+        const float y = shuffle_from(k < 8 ? left[2 + of] : right[2 + of], lane / 4 * 4 + holder);
+        const float z = shuffle_from(of_b[k / 8 * 2 + of], lane % 4 * 8 + holder);
+        const float w = shuffle_from(of_b[k / 8 * 2 + of], lane % 4 * 8 + 4 + holder);
+        d.x += x * z, d.y += x * w, d.z += y * z, d.w += y * w;
+    }
+    return d;
+}
+DEVICE void mma_f32(float (&d)[4], const float (&a)[8], const float (&b)[4]) {
+    const float4 sum = multiply_f32(make_float4(d[0], d[1], d[2], d[3]), make_float4(a[0], a[1], a[2], a[3]),
+                                    make_float4(a[4], a[5], a[6], a[7]), make_float4(b[0], b[1], b[2], b[3]));
+    d[0] = sum.x, d[1] = sum.y, d[2] = sum.z, d[3] = sum.w;
+}
+
 // Four 8 x 8 matrices of 16-bit numbers out of shared memory; lane l names row l % 8 of matrix l / 8.
 DEVICE void load_matrices(u32 (&r)[4], const void* row) {
     const u32 at = (u32)__cvta_generic_to_shared(row);

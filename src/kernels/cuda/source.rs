@@ -1,7 +1,5 @@
 //! The kernels' sources, and the units that they are compiled in: a file, the type of its numbers, a head's width.
 
-use crate::digest::Sha256;
-
 /// The type of activations, gradients and multiplied weights. Sums are f32 in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Element {
@@ -107,11 +105,6 @@ impl Unit {
         };
         let head = self.head.map_or(String::new(), |head| format!("#define HEAD {head}\n"));
         [PRIMITIVES, COMMON, real, &head, SOURCES[self.source].1].concat()
-    }
-
-    /// The digest of that.
-    pub fn digest(self) -> Sha256 {
-        Sha256::of(self.text())
     }
 
     /// Bytes a thread that the source's head says a kernel spills: `// Spills: KERNEL BYTES`; 0 where it says nothing.

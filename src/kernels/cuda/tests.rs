@@ -1,16 +1,17 @@
 //! One test body an operation: what a card makes is held to the CPU's operation, in f32 and bf16, at odd shapes. The card
 //! is the shim of `tests/shim` in three orders of its threads, and the machine's own where there is one.
 
-use super::card::{Buffer, Card, Transpose};
-use super::emulator::Emulator;
-use super::ops::{Blocks, CardScores, Norm, Packed, Part, Rows, Tiles};
+use super::attend::{CardScores, Tiles};
+use super::card::{Buffer, Card};
+use super::emulator::{Emulator, bytes, floats};
+use super::launch::Transpose;
+use super::ops::{Blocks, Norm, Packed, Part, Rows};
 use super::source::{Element, Unit};
 use crate::kernels::reference::numbers;
 use crate::kernels::{
     self as cpu, Activation, AdamW, AttentionGrad, Centre, Curve, HeadNorm, Heads, Int8, Nf4, Pairs, Rope, Scaling,
     Scores,
 };
-use half::bf16;
 
 const ELEMENTS: [Element; 2] = [Element::F32, Element::Bf16];
 
@@ -27,20 +28,6 @@ fn cards() -> Vec<Card> {
 fn each(mut test: impl FnMut(&Card, Element)) {
     for card in cards() {
         ELEMENTS.iter().for_each(|element| test(&card, *element));
-    }
-}
-
-pub(super) fn floats(bytes: &[u8], element: Element) -> Vec<f32> {
-    match element {
-        Element::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Element::Bf16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-    }
-}
-
-pub(super) fn bytes(values: &[f32], element: Element) -> Vec<u8> {
-    match element {
-        Element::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Element::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
     }
 }
 
