@@ -94,7 +94,7 @@ impl Nf4 {
     /// What a card needs to read them.
     pub fn parts(&self) -> Nf4Parts<'_> {
         let Self { levels, scales, tops, mean, .. } = self;
-        Nf4Parts { levels, scales, tops, mean: *mean, map: &*MAP, table: &LEVELS }
+        Nf4Parts { levels, scales, tops, mean: *mean, map: &MAP, table: &LEVELS }
     }
 
     /// Bytes that so many numbers take.
