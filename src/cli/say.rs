@@ -109,7 +109,7 @@ impl Say {
 impl Say {
     /// Something that is probably not meant.
     pub fn warning(&self, text: impl AsRef<str>) {
-        self.note(&format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
+        self.note(format!("{} {}", self.paint("33", "warning:"), text.as_ref()));
     }
 
     /// A bar on stderr, where there is a terminal.
