@@ -43,6 +43,9 @@ fn identify_all(files: &[&str]) -> Result<()> {
     for file in files {
         let what = match identify(&read(file)?, &policies) {
             Identity::Known(known) => known.into_iter().map(|(id, _)| id).collect::<Vec<_>>().join(" "),
+            Identity::Several(known, _) => {
+                format!("similar to {}", known.into_iter().map(|(id, _)| id).collect::<Vec<_>>().join(" "))
+            }
             Identity::Similar(id, ..) => format!("similar to {id}"),
             Identity::Unknown => "unknown".into(),
         };

@@ -1,9 +1,11 @@
 //! What must hold of any bytes that a reader is given: no panic, no more out than in allows, and what was read and
 //! written again reads the same. The fuzz targets and `tests/it/fuzzing.rs` share these bodies.
 
-use sealwright::base::{Card, Headers};
+use sealwright::base::{Card, Gguf, Headers};
+use sealwright::data::POLICIES as SHIPPED;
 use sealwright::license::{
-    Clause, Identity, Policies, Record, Role, Sketch, differences, identify, read_rulings, tokens, write_rulings,
+    Clause, FindingCode, Identity, Policies, Record, Role, Sketch, differences, identify, read_rulings, tokens,
+    write_rulings,
 };
 use sealwright::product::Product;
 use std::path::Path;
@@ -35,7 +37,9 @@ pub fn text(data: &[u8]) {
     assert!(stream.len() <= TOKENS_A_BYTE * text.len());
     assert!(stream.iter().all(|t| !t.is_empty() && !t.contains(char::is_whitespace) && !t.contains('\0')));
     match identify(&text, &POLICIES) {
-        Identity::Known(known) => assert!(known.iter().all(|(id, _)| POLICIES.record(id).is_some())),
+        Identity::Known(known) | Identity::Several(known, _) => {
+            assert!(known.iter().all(|(id, _)| POLICIES.record(id).is_some()))
+        }
         Identity::Similar(id, role, score) => {
             assert!((0.0..=1.0).contains(&score));
             differences(&text, &id, role, &POLICIES);
@@ -60,6 +64,54 @@ pub fn record(data: &[u8]) {
         if let Ok(clause) = Clause::try_from(line.to_owned()) {
             assert_eq!(Clause::try_from(String::from(clause.clone())), Ok(clause));
         }
+    }
+}
+
+/// One file of a policies folder besides the records; the first byte says which, the others are as shipped.
+pub fn policy(data: &[u8]) {
+    const FILES: [&str; 5] = ["org/other.toml", "org/default.toml", "lineage.toml", "datasets.toml", "signs.toml"];
+    let Some((which, data)) = data.split_first() else { return };
+    let name = FILES[usize::from(*which) % FILES.len()];
+    let dir = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder above")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    };
+    let shipped = |name: &str| SHIPPED.get_file(name).expect("a file of the program").contents();
+    // one record, and neither spans nor models of others: a load takes little
+    for name in ["vocabulary.toml", "org/default.toml", "licenses/mit.toml"] {
+        put(name, shipped(name));
+    }
+    for (name, text) in [
+        ("open-spans.toml", "open = []\n"),
+        ("lineage.toml", "model = []\n"),
+        ("datasets.toml", "data-set = []\n"),
+        ("signs.toml", "phrase = []\ntokenizer = []\n[negation]\nunless = []\n"),
+    ] {
+        put(name, text.as_bytes());
+    }
+    put(name, data);
+    match Policies::load(Some(dir.path())) {
+        Ok(policies) => {
+            assert!(policies.record("MIT").is_some());
+            let today = "2026-06-01".parse().expect("a day");
+            assert!(FindingCode::ALL.iter().all(|code| policies.decision(*code, today).severity >= code.floor()));
+            policies.unused(today);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A GGUF's head: every tensor lies inside the file.
+pub fn gguf(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("x.gguf");
+    std::fs::write(&path, data).expect("a file");
+    let Ok(gguf) = Gguf::read(&path) else { return };
+    assert!(gguf.tensors.iter().all(|t| t.start <= t.end && t.end <= data.len() as u64));
+    for key in gguf.metadata.keys() {
+        let _ = gguf.texts(key);
     }
 }
 

@@ -42,7 +42,7 @@ pub struct TensorHeader {
 pub struct Part {
     /// The file.
     pub path: PathBuf,
-    /// Its bytes, all of them.
+    /// Its bytes, all of them; what a tensor's place is held against.
     pub size: u64,
     /// Its header's JSON.
     pub json: Vec<u8>,
@@ -57,6 +57,8 @@ pub struct Headers {
     pub tensors: Vec<TensorHeader>,
     /// `__metadata__` of all files, in their order.
     pub metadata: Vec<Metadata>,
+    /// The tensors that the index names, whether their files are there or not; none where there is no index.
+    pub indexed: Vec<String>,
 }
 
 /// One pair of a file's `__metadata__`.
@@ -83,8 +85,24 @@ struct RawTensor {
 }
 
 impl Headers {
-    /// Reads the headers of a folder's weight files; none is fine.
+    /// Reads the headers of a folder's weight files; none is fine, some of them or a file that was cut off is not.
     pub fn read(folder: &Path) -> Result<Self> {
+        Self::read_files(folder, Part::read, |missing| match missing {
+            Some(missing) => Err(format!("a weight file is missing: {}", missing.escape_debug())),
+            None => Ok(()),
+        })
+    }
+
+    /// The headers of what is there: weight files may be missing, or end anywhere after their header.
+    pub fn read_what_is_there(folder: &Path) -> Result<Self> {
+        Self::read_files(folder, Part::read_head, |_| Ok(()))
+    }
+
+    fn read_files(
+        folder: &Path,
+        read: fn(&Path) -> Result<Part>,
+        whole: impl Fn(Option<&str>) -> Result<(), String>,
+    ) -> Result<Self> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).at(folder)? {
             let entry = entry.at(folder)?;
@@ -92,9 +110,13 @@ impl Headers {
         }
         let index = folder.join(INDEX);
         let index = if index.is_file() { Some(data::read_bytes(&index, MAX_INDEX_BYTES)?) } else { None };
-        let files = weight_files(names.iter().map(String::as_str), index.as_deref());
-        let files = files.map_err(|why| Error::input(&folder.join(INDEX), why))?;
-        Self::of(files.into_iter().map(|name| Part::read(&folder.join(name))))
+        let found = weight_files(names.iter().map(String::as_str), index.as_deref());
+        let wrong = |why| Error::input(&folder.join(INDEX), why);
+        let WeightFiles { files, missing, tensors } = found.map_err(wrong)?;
+        // a folder of an index alone has no weights, and that is fine
+        whole(missing.as_deref().filter(|_| !files.is_empty())).map_err(wrong)?;
+        let headers = Self::of(files.into_iter().map(|name| read(&folder.join(name))))?;
+        Ok(Self { indexed: tensors, ..headers })
     }
 
     /// Puts the headers of weight files together.
@@ -142,23 +164,31 @@ impl Headers {
     }
 }
 
-/// Which of a folder's files hold its weights, sorted: `model.safetensors`; or else those that the index names, all of
-/// them or, in a folder without weights, none; or else every `*.safetensors`. As transformers chooses.
-pub fn weight_files<'n>(names: impl Iterator<Item = &'n str>, index: Option<&[u8]>) -> Result<Vec<&'n str>, String> {
+/// The files of a folder that hold its weights.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct WeightFiles<'n> {
+    /// Those that are there, sorted.
+    pub files: Vec<&'n str>,
+    /// The first that the index names and that is not there.
+    pub missing: Option<String>,
+    /// The tensors that the index names.
+    pub tensors: Vec<String>,
+}
+
+/// Which of a folder's files hold its weights: `model.safetensors`; or else those that the index names; or else every
+/// `*.safetensors`. As transformers chooses.
+pub fn weight_files<'n>(names: impl Iterator<Item = &'n str>, index: Option<&[u8]>) -> Result<WeightFiles<'n>, String> {
     let mut names: Vec<&str> = names.filter(|name| name.ends_with(".safetensors") && !name.contains('/')).collect();
     names.sort_unstable();
     if let Some(whole) = names.iter().find(|name| **name == "model.safetensors") {
-        return Ok(vec![whole]);
+        return Ok(WeightFiles { files: vec![whole], ..WeightFiles::default() });
     }
-    let Some(index) = index else { return Ok(names) };
+    let Some(index) = index else { return Ok(WeightFiles { files: names, ..WeightFiles::default() }) };
     let Index { weight_map } = serde_json::from_slice(index).map_err(|e| e.to_string())?;
-    let meant: BTreeSet<String> = weight_map.into_values().collect();
-    let missing = meant.iter().find(|name| names.binary_search(&name.as_str()).is_err());
+    let (tensors, meant): (Vec<String>, BTreeSet<String>) = weight_map.into_iter().unzip();
+    let missing = meant.iter().find(|name| names.binary_search(&name.as_str()).is_err()).cloned();
     names.retain(|name| meant.contains(*name));
-    match missing {
-        Some(missing) if !names.is_empty() => Err(format!("a weight file is missing: {}", missing.escape_debug())),
-        _ => Ok(names),
-    }
+    Ok(WeightFiles { files: names, missing, tensors })
 }
 
 impl Part {
@@ -175,6 +205,11 @@ impl Part {
         let mut json = vec![0; length as usize];
         stream.read_exact(&mut json).at(path)?;
         Ok(Self { path: path.to_owned(), size, json })
+    }
+
+    /// The same of a file that may have been cut off after its header: its tensors may lie where it has ended.
+    pub fn read_head(path: &Path) -> Result<Self> {
+        Ok(Self { size: u64::MAX, ..Self::read(path)? })
     }
 }
 
@@ -232,17 +267,37 @@ mod tests {
     #[test]
     fn the_weights_are_those_that_transformers_loads() {
         let files = |names: &[&'static str], index: Option<&str>| {
-            weight_files(names.iter().copied(), index.map(str::as_bytes)).map(|f| f.join(" "))
+            weight_files(names.iter().copied(), index.map(str::as_bytes)).map(|f| (f.files.join(" "), f.missing))
         };
         let index = Some(r#"{"metadata":{},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}}"#);
         let all = ["model-2.safetensors", "model-1.safetensors", "consolidated.safetensors", "README.md"];
-        assert_eq!(files(&all, index).unwrap(), "model-1.safetensors model-2.safetensors");
-        assert_eq!(files(&all[2..], None).unwrap(), "consolidated.safetensors");
-        assert_eq!(files(&["x.safetensors", "model.safetensors"], index).unwrap(), "model.safetensors");
-        assert_eq!(files(&["README.md"], index).unwrap(), "");
-        assert_eq!(files(&["original/a.safetensors"], None).unwrap(), "");
-        assert!(files(&all[1..], index).unwrap_err().contains("model-2"));
+        let whole = |names: &str| (names.to_owned(), None);
+        assert_eq!(files(&all, index).unwrap(), whole("model-1.safetensors model-2.safetensors"));
+        assert_eq!(files(&all[2..], None).unwrap(), whole("consolidated.safetensors"));
+        assert_eq!(files(&["x.safetensors", "model.safetensors"], index).unwrap(), whole("model.safetensors"));
+        assert_eq!(files(&["original/a.safetensors"], None).unwrap(), whole(""));
+        let missing = |names: &str, missing: &str| (names.to_owned(), Some(missing.to_owned()));
+        assert_eq!(files(&["README.md"], index).unwrap(), missing("", "model-1.safetensors"));
+        assert_eq!(files(&all[1..], index).unwrap(), missing("model-1.safetensors", "model-2.safetensors"));
         assert!(files(&all, Some("[")).is_err());
+    }
+
+    #[test]
+    fn what_is_there_is_read_and_called_whole_only_when_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        put(INDEX, br#"{"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}}"#);
+        assert_eq!(Headers::read(dir.path()).unwrap().tensors.len(), 0);
+        let json = br#"{"a":{"dtype":"F32","shape":[8,4],"data_offsets":[0,128]}}"#;
+        put("model-1.safetensors", &[&(json.len() as u64).to_le_bytes()[..], json, &[0; 128]].concat());
+        let error = Headers::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("a weight file is missing: model-2.safetensors"), "{error}");
+        assert_eq!(Headers::read_what_is_there(dir.path()).unwrap().tensors[0].shape, [8, 4]);
+        // cut off after its header
+        put(INDEX, br#"{"weight_map":{"a":"model-1.safetensors"}}"#);
+        put("model-1.safetensors", &[&(json.len() as u64).to_le_bytes()[..], json].concat());
+        assert!(Headers::read(dir.path()).is_err());
+        assert_eq!(Headers::read_what_is_there(dir.path()).unwrap().get("a").unwrap().shape, [8, 4]);
     }
 
     #[test]

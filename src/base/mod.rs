@@ -23,7 +23,8 @@ pub use config::Config;
 pub use fingerprint::Fingerprint;
 pub use gguf::Gguf;
 pub use headers::{
-    Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Metadata, Part, TensorHeader, floats, weight_files,
+    Dtype, Headers, INDEX, MAX_HEADER_BYTES, MAX_INDEX_BYTES, Metadata, Part, TensorHeader, WeightFiles, floats,
+    weight_files,
 };
 pub use norms::Norm;
 
@@ -67,6 +68,15 @@ impl Base {
     /// Reads a folder's `config.json`, model card and the heads of its weights, or one GGUF file's. All but the folder
     /// may be absent: what needs the absent says so.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Headers::read)
+    }
+
+    /// The same, to be judged and not to be run: of its safetensors, some may be missing or cut off after their header.
+    pub fn open_evidence(path: &Path) -> Result<Self> {
+        Self::open_with(path, Headers::read_what_is_there)
+    }
+
+    fn open_with(path: &Path, headers: fn(&Path) -> Result<Headers>) -> Result<Self> {
         let is_gguf = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         if path.is_file() && is_gguf(path) {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -88,7 +98,7 @@ impl Base {
             return Err(Error::input(path, format!("more than {MAX_GGUF_FILES} GGUF files: {}", ggufs.len())));
         }
         let ggufs = ggufs.iter().map(|p| Gguf::read(p)).collect::<Result<_>>()?;
-        Self::new(path, Headers::read(path)?, ggufs)
+        Self::new(path, headers(path)?, ggufs)
     }
 
     fn new(folder: &Path, headers: Headers, gguf: Vec<Gguf>) -> Result<Self> {
@@ -99,9 +109,9 @@ impl Base {
         Ok(Self { folder: folder.to_owned(), config, card: Card::read(folder)?, headers, gguf, hub: None })
     }
 
-    /// A folder whose headers were read elsewhere: it needs no weights.
-    pub fn with_headers(folder: &Path, headers: Headers) -> Result<Self> {
-        Self::new(folder, headers, Vec::new())
+    /// A folder whose weights' heads were read elsewhere: it needs no weights.
+    pub fn with_heads(folder: &Path, headers: Headers, ggufs: Vec<Gguf>) -> Result<Self> {
+        Self::new(folder, headers, ggufs)
     }
 
     /// Its public name: the hub's, or else its card's title, or else its folder's name; never a path.

@@ -47,8 +47,9 @@ impl Base {
         let width = config.filter(|width| widths.contains_key(width)).or(most);
         places.retain(|p| Some(p.width) == width);
         places.truncate(MAX_NORMS);
-        // of weights that stayed on the hub, only the headers are here
-        places.retain(|p| p.path.is_file());
+        // of weights that stayed on the hub, or were cut off, only the headers are here
+        let length = |path: &Path| path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+        places.retain(|p| length(p.path).is_some_and(|length| p.end().is_some_and(|end| end <= length)));
         let mut files: BTreeMap<&Path, File> = BTreeMap::new();
         places.iter().map(|place| place.read(&mut files)).collect()
     }
@@ -82,6 +83,11 @@ fn is_norm(name: &str) -> bool {
 }
 
 impl<'a> Place<'a> {
+    /// One past its last byte; none where no file reaches that far.
+    fn end(&self) -> Option<u64> {
+        self.start.checked_add(self.width.checked_mul(self.dtype.bitsize() as u64 / 8)?)
+    }
+
     fn read(&self, files: &mut BTreeMap<&'a Path, File>) -> Result<Norm> {
         let file = match files.entry(self.path) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),

@@ -55,6 +55,7 @@ impl Place {
     /// Opens it, fetched first where it has to be.
     pub fn open(&self, extent: Extent, network: &Network, say: &Say) -> Result<Base> {
         match self {
+            Self::Folder(folder) if extent == Extent::Evidence => Base::open_evidence(folder),
             Self::Folder(folder) => Base::open(folder),
             Self::Hub { name, revision } => fetch(name, revision.as_deref(), extent, network.offline, say),
         }
@@ -165,12 +166,24 @@ mod hub {
             return Err(Error::input(&snapshot.folder(), message));
         }
         snapshot.fetch(files, &mut |event| progress.on(event))?;
-        let parts = snapshot.headers(weights(snapshot, progress)?)?;
-        Base::with_headers(&snapshot.folder(), Headers::of(parts.into_iter().map(Ok))?)
+        let Weights { files, indexed, .. } = weights(snapshot, progress)?;
+        let parts = snapshot.headers(files)?;
+        let ggufs: Vec<&Entry> = snapshot.files().iter().filter(|file| is_gguf(file)).collect();
+        if ggufs.len() > base::MAX_GGUF_FILES {
+            let message = format!("more than {} GGUF files: {}", base::MAX_GGUF_FILES, ggufs.len());
+            return Err(Error::input(&snapshot.folder(), message));
+        }
+        let ggufs = snapshot.gguf_heads(ggufs)?;
+        let headers = Headers { indexed, ..Headers::of(parts.into_iter().map(Ok))? };
+        Base::with_heads(&snapshot.folder(), headers, ggufs)
     }
 
     fn whole(snapshot: &Snapshot<'_>, progress: &mut Progress<'_>) -> Result<Base> {
-        let weights = weights(snapshot, progress)?;
+        let Weights { files: weights, missing, .. } = weights(snapshot, progress)?;
+        if let Some(missing) = missing.filter(|_| !weights.is_empty()) {
+            let message = format!("a weight file is missing: {}", missing.escape_debug());
+            return Err(Error::input(&snapshot.folder().join(base::INDEX), message));
+        }
         if weights.is_empty() {
             return Err(Error::input(&snapshot.folder(), "the repository holds no *.safetensors")
                 .with_hint("pickle files are never loaded; take a repository or revision that has safetensors"));
@@ -180,8 +193,16 @@ mod hub {
         Base::open(&snapshot.folder())
     }
 
-    /// The weight files, by the repository's index where it has one.
-    fn weights<'s>(snapshot: &'s Snapshot<'_>, progress: &mut Progress<'_>) -> Result<Vec<&'s Entry>> {
+    /// The weight files of a repository, by its index where it has one.
+    struct Weights<'s> {
+        files: Vec<&'s Entry>,
+        /// The first that the index names in vain.
+        missing: Option<String>,
+        /// The tensors that the index names.
+        indexed: Vec<String>,
+    }
+
+    fn weights<'s>(snapshot: &'s Snapshot<'_>, progress: &mut Progress<'_>) -> Result<Weights<'s>> {
         let index = snapshot.files().iter().find(|file| file.name == base::INDEX);
         let index = index.map(|file| {
             let path = snapshot.folder().join(&file.name);
@@ -189,9 +210,10 @@ mod hub {
             sealwright::data::read_bytes(&path, base::MAX_INDEX_BYTES)
         });
         let names = snapshot.files().iter().map(|file| file.name.as_str());
-        let chosen = base::weight_files(names, index.transpose()?.as_deref())
+        let base::WeightFiles { files, missing, tensors } = base::weight_files(names, index.transpose()?.as_deref())
             .map_err(|why| Error::input(&snapshot.folder().join(base::INDEX), why))?;
-        Ok(snapshot.files().iter().filter(|file| chosen.contains(&file.name.as_str())).collect())
+        let files = snapshot.files().iter().filter(|file| files.contains(&file.name.as_str())).collect();
+        Ok(Weights { files, missing, indexed: tensors })
     }
 
     /// At the top or under `LICENSES/`: what a folder would be judged by.
@@ -202,6 +224,11 @@ mod hub {
             && (license::is_evidence_name(&name)
                 || name.ends_with("config.json")
                 || (file.size <= MAX_EVIDENCE_BYTES && !is_never(&name)))
+    }
+
+    /// At the top: what a folder would be judged by.
+    fn is_gguf(file: &Entry) -> bool {
+        !file.name.contains('/') && file.name.to_lowercase().ends_with(".gguf")
     }
 
     /// What else a base is made of: a tokenizer may be large.

@@ -1,6 +1,7 @@
 //! `sealwright explain`: a page on a finding or an error; for a finding, the clauses of every licence that can lead to it.
 
 use super::Answer;
+use super::report::common;
 use super::say::Say;
 use sealwright::data::nearest;
 use sealwright::error::{Code, Error, Result};
@@ -34,24 +35,36 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
             None => error.with_hint("`sealwright explain` lists them all"),
         });
     };
-    let clauses = match code.parse::<FindingCode>() {
-        Ok(code) => license::clauses_behind(code, &Policies::load(args.policies.as_deref())?),
-        Err(_) => Vec::new(),
+    let finding = code.parse::<FindingCode>().ok();
+    let clauses = match finding {
+        Some(code) => license::clauses_behind(code, &Policies::load(args.policies.as_deref())?),
+        None => Vec::new(),
     };
+    let question = finding.map(|code| asked(code.question()));
     if say.is_json() {
-        say.json(&serde_json::json!({"code": code, "page": text, "clauses": clauses}));
+        say.json(&serde_json::json!({"code": code, "page": text, "question": question, "clauses": clauses}));
     } else {
-        say.data(&format!("{code}\n\n{text}\n{}", listed(&clauses)));
+        let question =
+            question.map_or(String::new(), |q| format!("\nWhat a person is asked, where one must look:\n  {q}\n"));
+        say.data(&format!("{code}\n\n{text}\n{question}{}", listed(&clauses)));
     }
     Ok(Answer::Yes)
 }
 
-/// A line a licence.
+/// A question of no finding yet.
+fn asked(question: &str) -> String {
+    question.replace("{license}", "the licence").replace("{subject}", "the file or model").replace("{what}", "…")
+}
+
+/// What a licence says, and under it from what that was read.
 fn listed(clauses: &[Clauses]) -> String {
     if clauses.is_empty() {
         return String::new();
     }
-    let line = |c: &Clauses| format!("  {}: {}\n", c.license, c.says.iter().map(said).collect::<Vec<_>>().join("; "));
+    let line = |c: &Clauses| {
+        let says = c.says.iter().map(said).collect::<Vec<_>>().join("; ");
+        format!("  {}: {says}\n    {}\n", c.license, common::reading(&c.reading))
+    };
     "\nLicences on record that can lead to it:\n".to_owned() + &clauses.iter().map(line).collect::<String>()
 }
 

@@ -10,6 +10,7 @@ mod derivative;
 mod explain;
 mod init;
 mod inspect;
+mod key;
 mod keygen;
 mod ledger;
 #[cfg(feature = "ml")]

@@ -14,7 +14,7 @@ use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use sealwright::ledger::{Event, Holding, Ledger};
 use sealwright::license::{Clearance, Shipped};
-use sealwright::product::{self, Customer, Product};
+use sealwright::product::{Customer, Product};
 use sealwright::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -273,19 +273,7 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
 
 /// The key that the product file names: in a PEM file, or behind a command.
 fn vendor_key(product: &Product, say: &Say) -> Result<Option<SigningKey>> {
-    product
-        .vendor
-        .key
-        .as_ref()
-        .map(|key| match key {
-            product::Key::File(path) => {
-                SigningKey::read(&product.resolve(path), &|question| Secret::Key.ask(question, say))
-            }
-            product::Key::Elsewhere { command, public } => {
-                SigningKey::elsewhere(command, &product.folder, &product.resolve(public))
-            }
-        })
-        .transpose()
+    product.vendor.key.as_ref().map(|key| super::key::of(key, &product.folder, say)).transpose()
 }
 
 /// The vendor's key, or else a development key, made when there is none.

@@ -4,7 +4,6 @@ use super::Answer;
 use super::base::{Extent, Place};
 use super::preflight::{Judgement, Preflight};
 use super::say::{Say, visible};
-use super::secret::Secret;
 use sealwright::error::{Code, Error, Result};
 use sealwright::license::{self, Finding, FindingCode, Policies, Ruling, Severity};
 use sealwright::product::Product;
@@ -32,7 +31,8 @@ pub struct Args {
     /// The last day that the ruling holds
     #[arg(long, value_name = "DATE")]
     until: Option<jiff::civil::Date>,
-    /// Sign with this private key: the policy can demand it
+    /// Sign with this private key, which the policy can demand: a PEM file, or a TOML file with `command` and `public` as
+    /// in `vendor.key`
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     #[command(flatten)]
@@ -68,6 +68,9 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         // a lapsed ruling on the same finding has been answered anew
         rulings.retain(|r| !r.is_on_the_same(&ruling));
         say.note(format!("ruled on {}: {}", finding.code.name(), visible(&finding.message)));
+        if let Some(question) = &finding.question {
+            say.note(format!("  the question that this answers: {}", visible(question)));
+        }
         rulings.push(ruling);
     }
     license::write_rulings(&path, rulings)?;
@@ -82,7 +85,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
 /// The key that signs; the policy must name it for the role, where it names any.
 fn signer(args: &Args, policies: &Policies, say: &Say) -> Result<Option<SigningKey>> {
     let Some(path) = &args.key else { return Ok(None) };
-    let key = SigningKey::read(path, &|question| Secret::Key.ask(question, say))?;
+    let key = super::key::read(path, say)?;
     let (id, keys) = (key.public().id(), policies.ruling_keys());
     if keys.is_empty() || keys.iter().any(|k| k.by == args.by && k.key.id() == id) {
         return Ok(Some(key));

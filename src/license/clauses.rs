@@ -96,14 +96,17 @@ impl TryFrom<String> for Clause {
     }
 }
 
+/// Where the windows of a dozen words stand, by their hashes.
+pub(super) type Places = HashMap<u32, Vec<usize>>;
+
 /// Hashes of all windows of a stream, in constant time each.
-struct Windows {
+pub(super) struct Windows {
     prefix: Vec<u64>,
     power: Vec<u64>,
 }
 
 impl Windows {
-    fn of(tokens: &[&str]) -> Self {
+    pub fn of(tokens: &[&str]) -> Self {
         let (mut prefix, mut power) = (vec![0u64], vec![1u64]);
         for token in tokens {
             let hash =
@@ -124,6 +127,27 @@ impl Windows {
     fn len(&self) -> usize {
         self.prefix.len() - 1
     }
+
+    /// Every window of a dozen words.
+    pub fn places(&self) -> Places {
+        let mut places = Places::new();
+        for at in 0..(self.len() + 1).saturating_sub(SPAN) {
+            places.entry(self.hash(at, SPAN)).or_default().push(at);
+        }
+        places
+    }
+}
+
+/// Where a known text may begin in a stream: by the first of its spans of a dozen words that stand there.
+pub(super) fn beginnings(clauses: &[Clause], places: &Places) -> Vec<usize> {
+    let mut offset = 0;
+    for (length, hash) in clauses.iter().flat_map(|c| c.lengths().zip(&c.spans)) {
+        if let Some(at) = places.get(hash).filter(|_| length == SPAN) {
+            return at.iter().filter_map(|at| at.checked_sub(offset)).collect();
+        }
+        offset += length;
+    }
+    Vec::new()
 }
 
 /// The clauses of a known text, its licence's open spans cut: what a record keeps of them.

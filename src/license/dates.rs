@@ -42,6 +42,7 @@ pub fn judge(judge: &mut Judge<'_>, chain: &Chain<'_>) {
                 "state `[base] obtained`, or obtain the base anew with its text of today",
             ),
         }
+        judge.asks_about(&on.to_string());
     }
 }
 

@@ -100,9 +100,8 @@ fn relicensed(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
     let own: Vec<&Record> = chain.own().map(|m| m.record).collect();
     let same_weights = subject.on(Topic::Relation).any(|e| e.says == "quantized");
     for parent in subject.parents() {
-        let Some(record) = judge.policies.lineage().find(parent).and_then(|m| judge.policies.record(&m.license)) else {
-            continue;
-        };
+        let Some(model) = judge.policies.lineage().find(parent) else { continue };
+        let Some(record) = judge.policies.record(&model.license) else { continue };
         let keeps = matches!(record.derivative_own_terms, OwnTerms::SameLicence | OwnTerms::Forbidden)
             || record.derivative_distribution == DerivativeDistribution::SameLicence;
         if own.is_empty() || own.iter().any(|o| o.id == record.id) || !(same_weights || keeps) {
@@ -117,6 +116,7 @@ fn relicensed(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
             format!("{parent} stands under {}, {why}; the base calls itself {found}", record.id),
             "take the parent's licence as the base's own, or rule on why its maker could choose another",
         );
+        judge.known_from(model.basis());
     }
 }
 
@@ -139,6 +139,8 @@ fn norms(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
             ),
             "find out what the base was made from and name it as `base_model` in the card, or rule on it",
         );
+        judge.asks_about(&model.ids[0]);
+        judge.known_from(model.basis());
     }
 }
 
@@ -158,6 +160,8 @@ fn tokenizer(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
         format!("the tokenizer is {}'s, and none of that family's licences was found", family.family),
         "find out what the base was made from and name it as `base_model` in the card, or rule on it",
     );
+    judge.asks_about(&family.family);
+    judge.known_from(family.basis());
 }
 
 /// What the hub asks to accept: terms that no licence file holds.
@@ -198,6 +202,7 @@ fn data_sets(subject: &Subject, judge: &mut Judge<'_>) {
                 format!("the base learnt from {} ({}): {}", named.says, named.file, limits.join("; ")),
                 "have it judged whether that binds the weights, and rule on it, or take another base",
             );
+            judge.known_from(set.basis());
         }
     }
 }
@@ -240,6 +245,7 @@ fn conditions(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) -> Ve
             format!("the card's prose ({at}) says \"{}\", and no licence that was found does", found.phrase),
             "ask the licensor which one holds, or rule on what the sentence is about",
         );
+        judge.asks_about(&found.phrase);
     }
     evidence
 }

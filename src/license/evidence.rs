@@ -137,9 +137,13 @@ impl Gathering {
         }
     }
 
-    /// The dimensions that the config names.
-    pub fn dimensions(&mut self, shape: &Shape, base: &Base) {
-        self.add(Topic::Dimensions, &shape.to_string(), &file_name(base.config.path()), None);
+    /// The dimensions that the config names, or else the weights show.
+    pub fn dimensions(&mut self, base: &Base) -> Option<Shape> {
+        let of_config = Shape::of(base.config.value()).map(|shape| (shape, base.config.path()));
+        let of_weights = || Some((Shape::of_weights(&base.headers)?, base.headers.files.first()?.as_path()));
+        let (shape, file) = of_config.or_else(of_weights)?;
+        self.add(Topic::Dimensions, &shape.to_string(), &file_name(file), None);
+        Some(shape)
     }
 
     /// The norms of the weights; the digest stands for their fingerprints.

@@ -22,6 +22,9 @@ pub struct Record {
     pub models: Vec<String>,
     /// What model cards call it.
     pub card_tags: Vec<String>,
+    /// Where its text is found, as cards link to it: without what an address may vary in (`links.rs`).
+    #[serde(default)]
+    pub links: Vec<String>,
     pub standing: Standing,
     pub read_on: jiff::civil::Date,
     pub commercial_use: Vec<CommercialUse>,
@@ -94,6 +97,21 @@ pub enum Standing {
     ReadmeOnly,
     ReadPart,
     Read,
+}
+
+impl Standing {
+    /// What such a standing says of a source, in words.
+    pub fn basis(self, source: &str) -> String {
+        let how = match self {
+            Self::AddressOnly => "an address, not read: ",
+            Self::GeneralKnowledge if source.starts_with("general knowledge") => "",
+            Self::GeneralKnowledge => "general knowledge, not looked up: ",
+            Self::ReadmeOnly => "",
+            Self::ReadPart => "read in part: ",
+            Self::Read => "read whole: ",
+        };
+        format!("{how}{source}")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -22,7 +22,7 @@ fn fields(judge: &mut Judge<'_>, member: &Member<'_>) {
     let record = member.record;
     let hosted = || judge.declared.hosted() == Some(true);
     let asked = |f: &&String| *f != COMPETING && *f != HOSTED;
-    let count = record.field_of_use.iter().filter(asked).count();
+    let restricted: Vec<&str> = record.field_of_use.iter().filter(asked).map(String::as_str).collect();
     if hosting_is_a_field(record) && hosted() {
         judge.fact(
             member,
@@ -30,17 +30,23 @@ fn fields(judge: &mut Judge<'_>, member: &Member<'_>) {
             format!("the product is served to others, which {} restricts", record.id),
             "compare the service with the clause, and rule on it; or take another base",
         );
+        judge.asks_about("serving it to others");
     }
-    if count == 0 {
+    if restricted.is_empty() {
         return;
     }
     let Some(fields) = judge.declared.fields.as_ref() else {
         judge.fact(
             member,
             F::FieldsNotStated,
-            format!("{} restricts {} fields of use; which of them the product touches is not stated", record.id, count),
+            format!(
+                "{} restricts {} fields of use; which of them the product touches is not stated",
+                record.id,
+                restricted.len()
+            ),
             "state them in `[use] fields`; an empty list states none",
         );
+        judge.asks_about(&restricted.join(", "));
         return;
     };
     for field in fields.iter().filter(|f| record.field_of_use.contains(f)) {
@@ -59,6 +65,7 @@ fn fields(judge: &mut Judge<'_>, member: &Member<'_>) {
                 "compare the purpose with the clause, and rule on it",
             );
         }
+        judge.asks_about(field);
     }
 }
 
@@ -70,12 +77,12 @@ fn competition(judge: &mut Judge<'_>, member: &Member<'_>) {
     }
     match judge.declared.competes_with_licensor {
         Some(false) => {}
-        Some(true) => judge.fact(
-            member,
-            F::FieldRestricted,
-            format!("the vendor competes with the licensor, which {} restricts", record.id),
-            "get the licensor's agreement, or have the clause judged and rule on it",
-        ),
+        Some(true) => {
+            let message = format!("the vendor competes with the licensor, which {} restricts", record.id);
+            let remedy = "get the licensor's agreement, or have the clause judged and rule on it";
+            judge.fact(member, F::FieldRestricted, message, remedy);
+            judge.asks_about("competing with the licensor");
+        }
         None => judge.fact(
             member,
             F::CompetitionNotStated,
@@ -96,21 +103,18 @@ fn business(judge: &mut Judge<'_>, member: &Member<'_>) {
         let shut_out = duty.companies.join(", ");
         let own = judge.declared.business.as_ref();
         match own.map(|own| own.iter().find(|word| duty.companies.contains(word))) {
-            Some(Some(word)) => judge.at(
-                member,
-                F::BusinessExcluded,
-                at,
-                format!("{id} shuts out companies of this kind: {word}"),
-                "get the licensor's agreement and state it as a [[grant]], or take another base",
-            ),
+            Some(Some(word)) => {
+                let message = format!("{id} shuts out companies of this kind: {word}");
+                let remedy = "get the licensor's agreement and state it as a [[grant]], or take another base";
+                judge.at(member, F::BusinessExcluded, at, message, remedy);
+                judge.asks_about(word);
+            }
             Some(None) => {}
-            None => judge.at(
-                member,
-                F::BusinessNotStated,
-                at,
-                format!("{id} shuts out kinds of company ({shut_out}), and the vendor's is not stated"),
-                "state `vendor.business`",
-            ),
+            None => {
+                let message = format!("{id} shuts out kinds of company ({shut_out}), and the vendor's is not stated");
+                judge.at(member, F::BusinessNotStated, at, message, "state `vendor.business`");
+                judge.asks_about(&shut_out);
+            }
         }
     }
 }

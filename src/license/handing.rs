@@ -41,12 +41,11 @@ fn derivative(judge: &mut Judge<'_>, member: &Member<'_>) {
     let other_terms = judge.declared.has_other_terms_than(&record.id);
     match record.derivative_distribution {
         D::Allowed | D::Conditional => {}
-        D::Forbidden => judge.fact(
-            member,
-            F::DerivativeForbidden,
-            format!("{} forbids handing over a changed model", record.id),
-            "take another base, or host the product",
-        ),
+        D::Forbidden => {
+            let message = format!("{} forbids handing over a changed model", record.id);
+            judge.fact(member, F::DerivativeForbidden, message, "take another base, or host the product");
+            by_both_readings(judge, record);
+        }
         D::ResearchOnly if judge.declared.commercial => judge.fact(
             member,
             F::DerivativeForbidden,
@@ -75,6 +74,7 @@ fn derivative(judge: &mut Judge<'_>, member: &Member<'_>) {
             format!("the derivative must stay under {}, the declared terms are {}", record.id, judge.declared.terms),
             "set `[use] terms` to `same`, or take another base",
         );
+        by_both_readings(judge, record);
     } else {
         own_terms(judge, member, other_terms);
     }
@@ -87,6 +87,7 @@ fn derivative(judge: &mut Judge<'_>, member: &Member<'_>) {
             format!("{} keeps its own files under it; what that means for weights is open", record.id),
             "have it judged, and rule on it",
         );
+        judge.asks_about("whether weights are files of the licensed work");
     }
     adapter(judge, member);
 }
@@ -97,12 +98,11 @@ fn own_terms(judge: &mut Judge<'_>, member: &Member<'_>, other_terms: bool) {
         return;
     }
     match record.derivative_own_terms {
-        OwnTerms::Forbidden => judge.fact(
-            member,
-            F::OwnTermsForbidden,
-            format!("{} forbids own terms for the derivative", record.id),
-            "set `[use] terms` to `same`, or take another base",
-        ),
+        OwnTerms::Forbidden => {
+            let message = format!("{} forbids own terms for the derivative", record.id);
+            judge.fact(member, F::OwnTermsForbidden, message, "set `[use] terms` to `same`, or take another base");
+            by_both_readings(judge, record);
+        }
         OwnTerms::Silent => judge.fact(
             member,
             F::OwnTermsSilent,
@@ -125,12 +125,23 @@ fn own_terms(judge: &mut Judge<'_>, member: &Member<'_>, other_terms: bool) {
     }
 }
 
+/// An adapter under a text that has copyright's own words, or none, for what it binds: whether it is a derivative is
+/// unsettled, and if it is none the ban does not reach it. The readings differ in their verdicts, so a person answers.
+fn by_both_readings(judge: &mut Judge<'_>, record: &Record) {
+    if judge.declared.ship == Ship::Adapter && is_unsettled(record) {
+        judge.review_last();
+    }
+}
+
+fn is_unsettled(record: &Record) -> bool {
+    record.adapter_status.iter().any(|s| matches!(s, AdapterStatus::DerivativeWorks | AdapterStatus::Unsettled))
+}
+
 /// Only where the record has no question of its own on it: those are printed with the questions.
 fn adapter(judge: &mut Judge<'_>, member: &Member<'_>) {
     let record = member.record;
-    let unsettled = [AdapterStatus::DerivativeWorks, AdapterStatus::Unsettled];
     let asked = record.questions.iter().any(|q| q.bears_on.iter().any(|b| b == "adapter-status"));
-    if judge.declared.ship == Ship::Adapter && !asked && record.adapter_status.iter().any(|s| unsettled.contains(s)) {
+    if judge.declared.ship == Ship::Adapter && !asked && is_unsettled(record) {
         judge.fact(
             member,
             F::AdapterUnsettled,

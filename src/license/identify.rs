@@ -1,7 +1,9 @@
-//! Which licence is this text? Identified only when the digest of its stream equals a known one; else at best similar.
+//! Which licence is this text? Identified only when the digest of its stream equals a known one, or those of its parts
+//! equal several; else at best similar.
 
 use super::clauses::{self, Clause, Difference};
 use super::facts::{KnownText, Record, Role};
+use super::parts::{self, Parts};
 use super::policy::Policies;
 use super::sketch::Sketch;
 use super::spans::cut;
@@ -16,8 +18,11 @@ const TWINS_WITHIN: f64 = 0.1;
 /// What a text is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Identity {
-    /// Equal to a known text but for its open spans. A use policy may belong to several licences.
+    /// Equal to a known text but for its open spans, or to several one after another, each of which binds. A use policy
+    /// may belong to several licences.
     Known(Vec<(String, Role)>),
+    /// Whole known texts one after another, each of which binds, and words that are in none of them; cut short.
+    Several(Vec<(String, Role)>, String),
     /// Close to the text of this licence, and not equal to it; the share of common shingles, from 0 to 1.
     Similar(String, Role, f64),
     /// Like nothing that is known.
@@ -28,8 +33,8 @@ impl Identity {
     /// The licences whose own text it is.
     pub(super) fn ids(&self) -> Vec<&str> {
         match self {
-            Self::Known(known) => known.iter().map(|(id, _)| id.as_str()).collect(),
-            _ => Vec::new(),
+            Self::Known(known) | Self::Several(known, _) => known.iter().map(|(id, _)| id.as_str()).collect(),
+            Self::Similar(..) | Self::Unknown => Vec::new(),
         }
     }
 }
@@ -55,7 +60,11 @@ pub fn identify(text: &str, policies: &Policies) -> Identity {
             return Identity::Known(known);
         }
     }
-    nearest(&tokens, policies)
+    match parts::of(&tokens, policies) {
+        Some(Parts { texts, rest }) if rest.is_empty() => Identity::Known(texts),
+        Some(Parts { texts, rest }) => Identity::Several(texts, rest),
+        None => nearest(&tokens, policies),
+    }
 }
 
 fn nearest(tokens: &[&str], policies: &Policies) -> Identity {

@@ -63,6 +63,20 @@ impl<'p> Judge<'p> {
         true
     }
 
+    /// What else the last finding's question turns on.
+    pub fn asks_about(&mut self, what: &str) {
+        if let Some(question) = self.findings.last_mut().and_then(|finding| finding.question.as_mut()) {
+            *question = question.replace("{what}", what);
+        }
+    }
+
+    /// How what the last finding rests on is known, where that is no licence text.
+    pub fn known_from(&mut self, basis: String) {
+        if let Some(finding) = self.findings.last_mut() {
+            finding.basis = Some(basis);
+        }
+    }
+
     fn push_at(&mut self, member: &Member<'_>, code: F, at: At<'_>, message: String, remedy: &str) {
         self.push(code, Some(&member.record.id), Some(at.clause), &member.of, message, remedy);
         let finding = self.findings.last_mut().expect("just pushed");
@@ -100,6 +114,8 @@ impl<'p> Judge<'p> {
             policy_reason: decision.reason.clone(),
             message,
             remedy: remedy.to_owned(),
+            question: Some(code.question().replace("{license}", license.unwrap_or("")).replace("{subject}", subject)),
+            basis: None,
             subject: subject.to_owned(),
             path: Vec::new(),
             customer: None,

@@ -29,6 +29,10 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
     let id = &member.record.id;
     let at = |term| At { term, clause: &limit.clause };
     let what = describe(limit);
+    let asked = match (limit.when, limit.whose) {
+        (Counted::MonthBeforeRelease, whose) => format!("had {} {what}", whom(whose)),
+        (_, whose) => format!("has {} {what}", whom(whose)),
+    };
     match state(judge, limit) {
         Line::Kept => judge.at(
             member,
@@ -68,10 +72,21 @@ fn line(judge: &mut Judge<'_>, member: &Member<'_>, limit: &Limit) -> bool {
                 "get the licensor's agreement and state it as a [[grant]] of the kind `request-licence`, or take \
                  another base",
             );
+            judge.asks_about(&what);
             return true;
         }
     }
+    judge.asks_about(&asked);
     false
+}
+
+/// Whose users or revenue a clause counts.
+fn whom(whose: Whose) -> &'static str {
+    match whose {
+        Whose::LicenseeGroup => "the group",
+        Whose::Licensee => "the vendor alone",
+        Whose::Product => "the product alone",
+    }
 }
 
 /// A figure of the product file that a line is counted by.
@@ -169,19 +184,23 @@ fn excludes(territory: &Territory, country: &str) -> bool {
 fn of_vendor(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory) {
     let (declared, id) = (judge.declared, &member.record.id);
     let at = || At { term: "territory", clause: &territory.clause };
+    let excluded = territory.excluded.join(", ");
     let by_use = territory.binds != Binds::LicenseeSeat;
     let places = declared.territory.iter().filter(|_| by_use).map(String::as_str);
     for country in declared.vendor_country.as_deref().into_iter().chain(places).filter(|c| excludes(territory, c)) {
         let message = format!("{id} does not reach {country}");
         judge.at(member, F::TerritoryExcluded, at(), message, "take another base, or leave this country out");
+        judge.asks_about(country);
     }
     if declared.vendor_country.is_none() {
         let message = format!("{id} leaves out countries, and the vendor's is not stated");
         judge.at(member, F::CountryNotStated, at(), message, "state `vendor.country`");
+        judge.asks_about(&format!("the vendor in one of these: {excluded}"));
     }
     if by_use && declared.territory.is_empty() && declared.customers.is_empty() {
         let message = format!("{id} leaves out countries, and where it will be used is not stated");
         judge.at(member, F::CountryNotStated, at(), message, "state `[use] territory`");
+        judge.asks_about(&format!("it to be used in one of these: {excluded}"));
     }
 }
 
@@ -194,21 +213,17 @@ fn of_customer(judge: &mut Judge<'_>, member: &Member<'_>, territory: &Territory
     let id = &member.record.id;
     let at = At { term: "territory", clause: &territory.clause };
     match customer.country.as_deref() {
-        Some(country) if excludes(territory, country) => judge.at(
-            member,
-            F::TerritoryExcluded,
-            at,
-            format!("{id} does not reach {country}, where {} is", customer.name),
-            "take another base for this customer",
-        ),
+        Some(country) if excludes(territory, country) => {
+            let message = format!("{id} does not reach {country}, where {} is", customer.name);
+            judge.at(member, F::TerritoryExcluded, at, message, "take another base for this customer");
+            judge.asks_about(country);
+        }
         Some(_) => return,
-        None => judge.at(
-            member,
-            F::CountryNotStated,
-            at,
-            format!("{id} leaves out countries, and that of {} is not stated", customer.name),
-            "state the customer's country",
-        ),
+        None => {
+            let message = format!("{id} leaves out countries, and that of {} is not stated", customer.name);
+            judge.at(member, F::CountryNotStated, at, message, "state the customer's country");
+            judge.asks_about(&format!("{} in one of these: {}", customer.name, territory.excluded.join(", ")));
+        }
     }
     judge.for_customer(&customer.name);
     if by_seat {

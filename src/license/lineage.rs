@@ -65,6 +65,11 @@ impl Model {
         self.recorded && self.standing >= Standing::ReadmeOnly
     }
 
+    /// How its licence is known.
+    pub fn basis(&self) -> String {
+        self.standing.basis(&self.source)
+    }
+
     /// What is known of it, for a finding.
     pub fn doubt(&self) -> &'static str {
         if self.recorded { "which was not read from its card" } else { "of which there is no record here" }

@@ -60,6 +60,9 @@ pub struct Listed {
     /// Resemblance from 0 to 1, where the text is only similar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// How the pairing of model and licence is known, where a model's name led to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
     /// From the base to it, where it is a parent: `parent`, `grandparent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<String>,

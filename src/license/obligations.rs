@@ -144,6 +144,16 @@ pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligatio
         let remedy =
             if question.open == Open::Review { "have it judged, and rule on it" } else { "nothing: good to know" };
         judge.at(member, code, at, question.text.clone(), remedy);
+        judge.asks_about(&in_a_sentence(&question.text));
+    }
+}
+
+/// A sentence as a part of another: without its full stop, and without its capital where it begins with a plain word.
+fn in_a_sentence(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    match text.strip_prefix('W') {
+        Some(rest) => format!("w{rest}"),
+        None => text.to_owned(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What goes in: the terms of each data file, met by a model that learns from it. Nobody has seen these texts, so
 //! nothing here denies. Where law is open, whether a model is an adaptation of its data, a person decides.
 
-use super::chain::{Chain, named_by};
+use super::chain::Chain;
+use super::claims::named_by;
 use super::declared::{DataOrigin, Origin};
 use super::facts::{CommercialUse, DerivativeDistribution, Duty, OutputTraining, Record, Standing};
 use super::finding::FindingCode as F;
 use super::judge::{Judge, begins_with_word};
+use super::lineage::Model;
 use super::member::{How, Listed};
 use super::obligations::Obligation;
 
@@ -20,8 +22,9 @@ pub fn judge<'p>(judge: &mut Judge<'p>, chain: &mut Chain<'p>) -> Vec<Obligation
     declared.data.iter().flat_map(of).collect()
 }
 
-fn listed(id: Option<&str>, path: &str) -> Listed {
-    Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None, path: Vec::new() }
+/// `basis`: how that licence is known, where the data was written by a model.
+fn listed(id: Option<&str>, path: &str, basis: Option<String>) -> Listed {
+    Listed { id: id.map(String::from), of: path.to_owned(), how: How::Data, score: None, basis, path: Vec::new() }
 }
 
 fn licensed<'p>(judge: &mut Judge<'p>, chain: &mut Chain<'p>, data: &DataOrigin, named: &str) -> Vec<Obligation> {
@@ -33,10 +36,10 @@ fn licensed<'p>(judge: &mut Judge<'p>, chain: &mut Chain<'p>, data: &DataOrigin,
             format!("data under a licence that is not known: {named}"),
             "have its licence read, add a record to the policies, or rule on it",
         );
-        chain.listed.push(listed(None, &data.path));
+        chain.listed.push(listed(None, &data.path, None));
         return Vec::new();
     };
-    chain.listed.push(listed(Some(&record.id), &data.path));
+    chain.listed.push(listed(Some(&record.id), &data.path, None));
     not_read(judge, record, &data.path);
     commerce(judge, record, &data.path);
     adaptation(judge, chain, record, &data.path);
@@ -168,14 +171,17 @@ fn generated(judge: &mut Judge<'_>, chain: &mut Chain<'_>, path: &str, model: &s
             message,
             "read that model's terms on outputs; add it to policies/lineage.toml, or rule on it",
         );
+        if let Some((_, known)) = unsure {
+            judge.known_from(known.basis());
+        }
     }
     let mut duties = Vec::new();
     for (name, known) in line {
-        chain.listed.push(listed(Some(&known.license), path));
+        chain.listed.push(listed(Some(&known.license), path, Some(known.basis())));
         if let Some(record) = judge.policies.record(&known.license) {
             let same = chain.members.iter().any(|m| m.record.id == record.id);
             not_read(judge, record, path);
-            outputs(judge, record, path, name, same);
+            outputs(judge, record, path, (name, known), same);
             duties.extend(names(judge, record, path, name));
         }
     }
@@ -183,7 +189,7 @@ fn generated(judge: &mut Judge<'_>, chain: &mut Chain<'_>, path: &str, model: &s
 }
 
 /// `same`: the base stands under that model's licence, too.
-fn outputs(judge: &mut Judge<'_>, record: &Record, path: &str, model: &str, same: bool) {
+fn outputs(judge: &mut Judge<'_>, record: &Record, path: &str, (model, known): (&str, &Model), same: bool) {
     let own_family = record.output_training == [OutputTraining::SameFamilyOnly] && same;
     if record.limits_outputs() && !own_family {
         judge.about(
@@ -193,6 +199,7 @@ fn outputs(judge: &mut Judge<'_>, record: &Record, path: &str, model: &str, same
             format!("{path} was written by {model}; {} limits training on its outputs", record.id),
             "train on other data, or have the limit judged and rule on it",
         );
+        judge.known_from(known.basis());
     }
 }
 
@@ -212,6 +219,7 @@ fn names(judge: &mut Judge<'_>, record: &Record, path: &str, model: &str) -> Vec
                 format!("{path} was written by {model}, so the title must begin with {words}: {title}"),
                 "change `product.title`, or train on other data",
             );
+            judge.asks_about(words);
             judge.review_last();
             judge.findings.last_mut().expect("just pushed").clause = Some(duty.clause.clone());
         }

@@ -73,7 +73,7 @@ impl Papers {
     ) -> Self {
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         let mut put = |name: String, bytes: &[u8]| {
-            if !texts.iter().any(|(n, b)| *n == name || b == bytes) {
+            if !texts.iter().any(|(n, _)| *n == name) {
                 texts.push((name, bytes.to_vec()));
             }
         };
@@ -87,7 +87,9 @@ impl Papers {
         }
         // a text that a person ruled on has no name of its own
         for (i, file) in subject.with_parts().flat_map(|part| &part.texts).enumerate() {
-            put(format!("license-file-{}.txt", i + 1), &file.bytes);
+            if !texts.iter().any(|(_, bytes)| *bytes == file.bytes) {
+                texts.push((format!("license-file-{}.txt", i + 1), file.bytes.clone()));
+            }
         }
         let notice = notice(chain, subject, declared, duties);
         Self { texts, notice, annex: annex::draft(chain, declared, duties, policies) }

@@ -4,6 +4,7 @@
 use super::facts::{Record, Role};
 use super::finding::FindingCode;
 use super::lineage::Lineage;
+use super::links;
 use super::org::{Decision, Org};
 use super::ruling::RulingKey;
 use super::signs::{self, Signs};
@@ -108,6 +109,10 @@ impl Policies {
         for (name, text) in files.under("licenses/") {
             let record: Record = data::parse(Path::new(name), text)?;
             vocabulary.check(Path::new(name), &record)?;
+            if let Some(link) = record.links.iter().find(|link| links::plain(link) != **link) {
+                let error = Error::input(Path::new(name), format!("a link is not as it is compared: {link}"));
+                return Err(error.with_hint(format!("write it as {}", links::plain(link))));
+            }
             if let Some(what) = super::agreement::contradictions(&record).first() {
                 let error = Error::input(Path::new(name), format!("the record contradicts itself: {what}"));
                 return Err(error.with_hint("read the licence again where the two stand; docs/licences.md says how"));

@@ -99,12 +99,12 @@ fn outputs(judge: &mut Judge<'_>, member: &Member<'_>) {
             format!("{} forbids training models on outputs", record.id),
             "drop that plan, or take another base",
         ),
-        Some(true) => judge.fact(
-            member,
-            F::OutputTrainingLimited,
-            format!("{} limits training models on outputs: {}", record.id, words(&record.output_training)),
-            "compare the plan with the clause, and rule on it",
-        ),
+        Some(true) => {
+            let limits = words(&record.output_training);
+            let message = format!("{} limits training models on outputs: {limits}", record.id);
+            judge.fact(member, F::OutputTrainingLimited, message, "compare the plan with the clause, and rule on it");
+            judge.asks_about(&limits);
+        }
         None => judge.fact(
             member,
             F::OutputTrainingNotStated,
@@ -125,6 +125,7 @@ fn title(judge: &mut Judge<'_>, member: &Member<'_>) {
                 format!("the title must begin with {prefix}: {}", judge.declared.title),
                 &format!("change `product.title`, for example: {prefix} {}", judge.declared.title),
             );
+            judge.asks_about(prefix);
         }
     }
 }

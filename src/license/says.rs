@@ -5,6 +5,7 @@ use super::facts::*;
 use super::finding::FindingCode;
 use super::limits::describe;
 use super::policy::Policies;
+use super::reading::Reading;
 use super::words::{value, words};
 use serde::{Deserialize, Serialize};
 
@@ -19,16 +20,24 @@ pub struct Said {
 
 /// What a licence says that can lead to a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Clauses {
     /// The licence.
     pub license: String,
     /// What it says, and where.
     pub says: Vec<Said>,
+    /// From what that was read.
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 /// Every licence on record that can lead to this finding, with its clauses; none for findings on the evidence alone.
 pub fn clauses_behind(code: FindingCode, policies: &Policies) -> Vec<Clauses> {
-    let of = |record: &Record| Clauses { license: record.id.clone(), says: behind(code, record) };
+    let of = |record: &Record| Clauses {
+        license: record.id.clone(),
+        says: behind(code, record),
+        reading: Reading::of(record),
+    };
     policies.records().map(of).filter(|c| !c.says.is_empty()).collect()
 }
 

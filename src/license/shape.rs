@@ -1,10 +1,18 @@
 //! A network's public dimensions: fine-tuning keeps them, so they say whose child a model may be when its card is silent.
 
+use crate::base::{Headers, TensorHeader};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A vocabulary may have grown by this many tokens (chat marks, padding) and still be the same one.
 const GROWN: u64 = 1024;
+
+/// Ends of the names of an embedding, as families call it.
+const EMBEDDINGS: [&str; 5] =
+    ["embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight", "tok_embeddings.weight"];
+/// Ends of the names of the feed-forward network's first matrix.
+const FEED_FORWARDS: [&str; 5] =
+    ["mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.c_fc.weight", "mlp.fc1.weight", "feed_forward.w1.weight"];
 
 /// Dimensions; one that is not known is not compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +23,7 @@ pub struct Shape {
     /// Blocks.
     pub layers: u64,
     /// Attention heads.
-    pub heads: u64,
+    pub heads: Option<u64>,
     /// Key and value heads.
     pub kv_heads: Option<u64>,
     /// Width inside the feed-forward network.
@@ -33,17 +41,35 @@ impl Shape {
         Some(Self {
             hidden: count(&["hidden_size", "n_embd", "d_model"])?,
             layers: count(&["num_hidden_layers", "n_layer", "n_layers", "num_layers"])?,
-            heads: count(&["num_attention_heads", "n_head", "n_heads"])?,
+            heads: count(&["num_attention_heads", "n_head", "n_heads"]),
             kv_heads: count(&["num_key_value_heads", "num_kv_heads", "multi_query_group_num"]),
             ffn: count(&["intermediate_size", "ffn_hidden_size", "ffn_dim", "n_inner"]),
             vocabulary: count(&["padded_vocab_size", "vocab_size"])?,
         })
     }
 
+    /// Out of the weights' headers, for a folder without a config: the embedding says width and vocabulary, the names say
+    /// how many blocks there are. How the width is split into heads stands in no tensor.
+    pub fn of_weights(headers: &Headers) -> Option<Self> {
+        let matrix = |ends: &[&str]| {
+            let named = |t: &&TensorHeader| t.shape.len() == 2 && ends.iter().any(|end| t.name.ends_with(end));
+            headers.tensors.iter().find(named).map(|t| (t.shape[0] as u64, t.shape[1] as u64))
+        };
+        let (vocabulary, hidden) = matrix(&EMBEDDINGS)?;
+        let names = headers.tensors.iter().map(|t| &t.name).chain(&headers.indexed);
+        let blocks = names.filter_map(|name| name.split('.').find_map(|part| part.parse::<u32>().ok()));
+        let ffn = matrix(&FEED_FORWARDS).and_then(|sides| match sides {
+            (wide, width) | (width, wide) if width == hidden => Some(wide),
+            _ => None, // packed into other numbers
+        });
+        Some(Self { hidden, layers: u64::from(blocks.max()?) + 1, heads: None, kv_heads: None, ffn, vocabulary })
+    }
+
     /// May a model of the shape `self` be a child of one of the shape `parent`?
     pub fn resembles(&self, parent: &Self) -> bool {
         let agree = |one: Option<u64>, other: Option<u64>| one.zip(other).is_none_or(|(one, other)| one == other);
-        (self.hidden, self.layers, self.heads) == (parent.hidden, parent.layers, parent.heads)
+        (self.hidden, self.layers) == (parent.hidden, parent.layers)
+            && agree(self.heads, parent.heads)
             && agree(self.kv_heads, parent.kv_heads)
             && agree(self.ffn, parent.ffn)
             && (parent.vocabulary..=parent.vocabulary + GROWN).contains(&self.vocabulary)
@@ -52,7 +78,8 @@ impl Shape {
 
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} wide, {} layers, {} heads", self.hidden, self.layers, self.heads)?;
+        write!(f, "{} wide, {} layers", self.hidden, self.layers)?;
+        self.heads.iter().try_for_each(|n| write!(f, ", {n} heads"))?;
         self.kv_heads.iter().try_for_each(|n| write!(f, ", {n} of keys and values"))?;
         self.ffn.iter().try_for_each(|n| write!(f, ", {n} wide inside"))?;
         write!(f, ", {} tokens", self.vocabulary)
@@ -66,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_shape_is_read_in_any_familys_words() {
-        let llama = Shape { hidden: 8, layers: 2, heads: 4, kv_heads: Some(2), ffn: Some(24), vocabulary: 100 };
+        let llama = Shape { hidden: 8, layers: 2, heads: Some(4), kv_heads: Some(2), ffn: Some(24), vocabulary: 100 };
         let plain = json!({"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
             "intermediate_size": 24, "vocab_size": 100});
         assert_eq!(Shape::of(&plain), Some(llama));
@@ -74,7 +101,8 @@ mod tests {
         let older = Shape::of(&json!({"n_embd": 8, "n_layer": 2, "n_head": 4, "vocab_size": 120})).unwrap();
         assert!(older.resembles(&llama) && !llama.resembles(&older));
         assert_eq!(Shape::of(&json!({"hidden_size": "8"})), None);
-        for other in [Shape { heads: 2, ..llama }, Shape { ffn: Some(32), ..llama }, Shape { vocabulary: 99, ..llama }]
+        for other in
+            [Shape { heads: Some(2), ..llama }, Shape { ffn: Some(32), ..llama }, Shape { vocabulary: 99, ..llama }]
         {
             assert!(!other.resembles(&llama), "{other:?}");
         }

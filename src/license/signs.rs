@@ -57,6 +57,13 @@ pub struct DataSet {
     pub source: String,
 }
 
+impl DataSet {
+    /// How its licence is known.
+    pub fn basis(&self) -> String {
+        self.standing.basis(&self.source)
+    }
+}
+
 /// What a card's prose may say of its terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,6 +112,16 @@ pub struct TokenizerFamily {
     pre: Vec<String>,
     /// What its models stand under.
     pub licenses: Vec<String>,
+    /// How it is known that these tokens are the family's.
+    standing: Standing,
+    source: String,
+}
+
+impl TokenizerFamily {
+    /// How it is known.
+    pub fn basis(&self) -> String {
+        self.standing.basis(&self.source)
+    }
 }
 
 /// A phrase that was found.

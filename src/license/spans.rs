@@ -61,6 +61,8 @@ const MAX_NAME: usize = 12;
 const MAX_PROGRAM: usize = 24;
 /// Nor may a copyright notice name its holder in more words than this.
 const MAX_HOLDER: usize = 14;
+/// A tail is sought among so many words.
+const MAX_TAIL: usize = 600;
 /// Nor may there be more notices in one span than this.
 const MAX_NOTICES: usize = 12;
 
@@ -77,40 +79,77 @@ const TERMS: &[&str] = &[
 
 /// The stream without the open spans of the licence `id`. Tails are cut first.
 pub(super) fn cut<'t>(tokens: &[&'t str], id: &str, spans: &[OpenSpan]) -> Vec<&'t str> {
-    let own = |tail: bool| {
-        spans.iter().filter(move |s| s.ids().iter().any(|i| i == id) && matches!(s, OpenSpan::Tail { .. }) == tail)
-    };
-    let mut tokens = tokens.to_vec();
-    for span in own(true).chain(own(false)) {
+    let mut tokens = cut_tail(tokens, id, spans);
+    for span in of_license(id, spans) {
         match span {
             OpenSpan::Head { before, titles, .. } => cut_head(&mut tokens, before, titles),
             OpenSpan::Hole { after, before, what, max, .. } => {
                 cut_hole(&mut tokens, after, before, |body| what.fits(body, max.unwrap_or(MAX_NAME)));
             }
-            OpenSpan::Tail { from, sha256, .. } => {
-                let Some(start) = find(&tokens, from, 0) else { continue };
-                let mut tail = tokens[start..].to_vec();
-                for hole in own(false) {
-                    if let OpenSpan::TailHole { after, before, what, .. } = hole {
-                        cut_hole(&mut tail, after, before, |body| what.fits(body, MAX_PROGRAM));
-                    }
-                }
-                if sha256.contains(&digest(&tail)) {
-                    tokens.truncate(start);
-                }
+            OpenSpan::Tail { .. } | OpenSpan::TailHole { .. } => {}
+        }
+    }
+    tokens
+}
+
+fn of_license<'s>(id: &str, spans: &'s [OpenSpan]) -> impl Iterator<Item = &'s OpenSpan> {
+    spans.iter().filter(move |s| s.ids().iter().any(|i| i == id))
+}
+
+/// The stream without the tails of the licence `id`.
+fn cut_tail<'t>(tokens: &[&'t str], id: &str, spans: &[OpenSpan]) -> Vec<&'t str> {
+    let mut tokens = tokens.to_vec();
+    for span in of_license(id, spans) {
+        let OpenSpan::Tail { from, sha256, .. } = span else { continue };
+        let Some(start) = find(&tokens, from, 0) else { continue };
+        let mut tail = tokens[start..].to_vec();
+        for hole in of_license(id, spans) {
+            if let OpenSpan::TailHole { after, before, what, .. } = hole {
+                cut_hole(&mut tail, after, before, |body| what.fits(body, MAX_PROGRAM));
             }
-            OpenSpan::TailHole { .. } => {}
+        }
+        if sha256.contains(&digest(&tail)) {
+            tokens.truncate(start);
         }
     }
     tokens
 }
 
 fn cut_head(tokens: &mut Vec<&str>, before: &str, titles: &[String]) {
-    let Some(end) = find(tokens, before, 0) else { return };
-    let title = titles.iter().map(|t| words(t)).filter(|t| tokens[..end].starts_with(t)).map(|t| t.len()).max();
-    if are_notices(&tokens[title.unwrap_or(0)..end]) {
+    if let Some(end) = find(tokens, before, 0).filter(|end| is_head(&tokens[..*end], titles)) {
         tokens.drain(..end);
     }
+}
+
+/// A title, or none, and copyright notices.
+fn is_head(tokens: &[&str], titles: &[String]) -> bool {
+    let title = titles.iter().map(|t| words(t)).filter(|t| tokens.starts_with(t)).map(|t| t.len()).max();
+    are_notices(&tokens[title.unwrap_or(0)..])
+}
+
+/// What is left of the tokens between a whole text of one of the licences `before` and one of `after`: without a tail of
+/// the one and a head of the other.
+pub(super) fn left_between<'a, 't>(
+    tokens: &'a [&'t str],
+    before: &[&str],
+    after: &[&str],
+    spans: &[OpenSpan],
+) -> &'a [&'t str] {
+    let is_tail = |end: &usize| before.iter().any(|id| cut_tail(&tokens[..*end], id, spans).is_empty());
+    let tail = (1..=tokens.len().min(MAX_TAIL)).rev().filter(|_| begins_a_tail(tokens, before, spans)).find(is_tail);
+    let rest = &tokens[tail.unwrap_or(0)..];
+    let heads: Vec<&[String]> = after.iter().flat_map(|id| of_license(id, spans)).filter_map(titles).collect();
+    let head = (0..rest.len()).find(|start| heads.iter().any(|titles| is_head(&rest[*start..], titles)));
+    &rest[..head.unwrap_or(rest.len())]
+}
+
+fn begins_a_tail(tokens: &[&str], ids: &[&str], spans: &[OpenSpan]) -> bool {
+    let begins = |s: &OpenSpan| matches!(s, OpenSpan::Tail { from, .. } if tokens.starts_with(&words(from)));
+    ids.iter().flat_map(|id| of_license(id, spans)).any(begins)
+}
+
+fn titles(span: &OpenSpan) -> Option<&[String]> {
+    if let OpenSpan::Head { titles, .. } = span { Some(titles) } else { None }
 }
 
 fn cut_hole(tokens: &mut Vec<&str>, after: &str, before: &str, fits: impl Fn(&[&str]) -> bool) {

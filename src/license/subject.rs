@@ -34,7 +34,7 @@ pub struct Subject {
     pub evidence: Vec<Evidence>,
     /// What follows the card's front matter, and the line that it begins in.
     pub prose: Option<(String, usize)>,
-    /// Its dimensions, as its config or a GGUF gives them.
+    /// Its dimensions, as its config, a GGUF or the headers of its weights give them.
     pub shape: Option<Shape>,
     /// The fingerprints of its norms, where weights are at hand.
     pub norms: Option<Norms>,
@@ -114,8 +114,7 @@ impl Subject {
         found.safetensors(base);
         base.gguf.iter().try_for_each(|gguf| found.gguf(gguf))?;
         let config = base.config.value();
-        let shape = Shape::of(config);
-        shape.iter().for_each(|shape| found.dimensions(shape, base));
+        let shape = found.dimensions(base);
         let vectors = base.norms()?;
         let norms = Norms::of(&vectors);
         norms.iter().for_each(|norms| found.norms(norms, &vectors));

@@ -7,6 +7,7 @@ use super::declared::{Customer, Use};
 use super::doubts;
 use super::evidence::Evidence;
 use super::finding::{Finding, Severity};
+use super::follow;
 use super::incompatible;
 use super::judge::Judge;
 use super::member::Listed;
@@ -14,6 +15,7 @@ use super::obligations::{self, Obligation};
 use super::origins;
 use super::papers::{self, Papers};
 use super::policy::Policies;
+use super::reading::Reading;
 use super::rules;
 use super::ruling::{self, Digests, Ruling, RulingState};
 use super::statements;
@@ -21,6 +23,7 @@ use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What every report says first.
 pub const DISCLAIMER: &str = "This report compares recorded facts about licence texts with the vendor's own statements, \
@@ -72,6 +75,7 @@ pub struct Report {
     licenses: Vec<Listed>,
     findings: Vec<Finding>,
     obligations: Vec<Obligation>,
+    records: BTreeMap<String, Reading>,
     evidence: Vec<Evidence>,
     customers: Vec<CustomerVerdict>,
     rulings: Vec<RulingState>,
@@ -102,7 +106,7 @@ pub fn check(
 ) -> Report {
     let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let mut judge = Judge::new(policies, declared, today);
-    let mut chain = Chain::follow(subject, &mut judge);
+    let mut chain = follow::follow(subject, &mut judge);
     let conditions = doubts::judge(subject, &chain, &mut judge);
     let of_data = origins::judge(&mut judge, &mut chain);
     let mut obligations = judge_members(&mut judge, &chain, subject);
@@ -122,6 +126,7 @@ pub fn check(
     };
     let grants_end = judge.grants.end();
     let mut findings = judge.findings;
+    findings.iter_mut().filter(|f| f.severity != Severity::Review).for_each(|f| f.question = None);
     keep_first(&mut findings);
     let rulings_of_today = rulings.iter().filter_map(|r| r.until).filter(|until| *until >= today);
     let ends = rulings_of_today.chain(policies.decisions_end(today)).chain(grants_end);
@@ -129,12 +134,17 @@ pub fn check(
     let expires = ends.fold(last, jiff::civil::Date::min);
     let rulings = ruling::apply(&mut findings, rulings, &digests, policies.ruling_keys(), today);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let of_findings = findings.iter().filter_map(|f| f.license.as_deref());
+    let of_duties = obligations.iter().map(|o| o.license.as_str());
+    let cited = chain.listed.iter().filter_map(|l| l.id.as_deref()).chain(of_findings).chain(of_duties);
+    let cited: Vec<&str> = cited.collect();
     let customer = |c: &Customer| CustomerVerdict { name: c.name.clone(), verdict: worst(&findings, Some(&c.name)) };
     Report {
         verdict: worst_of_all(&findings),
         customers: declared.customers.iter().map(customer).collect(),
         papers: Papers::collect(&chain, subject, declared, &obligations, policies),
         evidence: subject.evidence.iter().cloned().chain(conditions).collect(),
+        records: Reading::of_all(cited, policies),
         licenses: chain.listed,
         findings,
         obligations,
@@ -194,6 +204,11 @@ impl Report {
     /// What binds, and how that is known.
     pub fn licenses(&self) -> &[Listed] {
         &self.licenses
+    }
+
+    /// From what the facts of each licence that is cited were read, by its id.
+    pub fn records(&self) -> &BTreeMap<String, Reading> {
+        &self.records
     }
 
     /// The worst first.
@@ -329,12 +344,17 @@ impl Clearance {
         self.report.expires
     }
 
-    /// `report.json` of a bundle: verdict, licences, obligations, digests. Without the vendor's figures, names of data
-    /// files, other customers, findings and rulings' reasons.
+    /// `report.json` of a bundle: verdict, licences and from what their facts were read, obligations, digests. Without the
+    /// vendor's figures, names of data files, other customers, findings and rulings' reasons.
     pub fn report_json(&self) -> serde_json::Value {
+        let report = &self.report;
+        let listed = |id: &str| report.licenses.iter().any(|l| l.id.as_deref() == Some(id));
+        let owed = |id: &str| report.obligations.iter().any(|o| o.license == id);
+        let records: BTreeMap<_, _> = report.records.iter().filter(|(id, _)| listed(id) || owed(id)).collect();
         serde_json::json!({
             "verdict": self.verdict,
             "licenses": self.report.licenses.iter().map(Listed::for_customers).collect::<Vec<_>>(),
+            "records": records,
             "obligations": self.report.obligations,
             "policy": self.report.digests.policy,
             "facts": self.report.digests.facts,

@@ -1,15 +1,14 @@
 //! The path from evidence to verdict for one term: which text or claim, which record, what it says and where, which
 //! finding, by which line of the policy. It reads a report and judges nothing anew.
 
-use super::facts::{Role, Standing};
 use super::finding::{Finding, FindingCode, Severity};
 use super::member::Listed;
 use super::obligations::Obligation;
 use super::policy::Policies;
+use super::reading::Reading;
 use super::says::{Said, says};
 use super::verdict::{Report, Verdict};
 use crate::data::nearest;
-use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
 use serde::Serialize;
 
@@ -41,12 +40,9 @@ pub struct Trace {
     /// The file, model or data file, and the licence it led to.
     #[serde(flatten)]
     pub listed: Listed,
-    /// How much of the licence was read for its record, and when.
-    pub standing: Option<Standing>,
-    /// The day of that.
-    pub read_on: Option<jiff::civil::Date>,
-    /// Digests of the texts that the record was read from.
-    pub texts: Vec<Sha256>,
+    /// From what the licence's record was read; nothing where there is no record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// What the record says on the term.
     pub says: Vec<Said>,
     /// What came of it.
@@ -91,14 +87,11 @@ pub fn why(asked: &str, report: &Report, policies: &Policies) -> Result<Why> {
 
 fn trace(term: &str, listed: &Listed, findings: &[&Finding], report: &Report, policies: &Policies) -> Trace {
     let record = listed.id.as_deref().and_then(|id| policies.record(id));
-    let texts = record.iter().flat_map(|r| &r.texts).filter(|t| t.role == Role::Licence);
     let own = |f: &&&Finding| f.subject == listed.of && (f.license.is_none() || f.license == listed.id);
     let duties = report.obligations().iter().filter(|o| o.term == term && Some(&o.license) == listed.id.as_ref());
     Trace {
         listed: listed.clone(),
-        standing: record.map(|r| r.standing),
-        read_on: record.map(|r| r.read_on),
-        texts: texts.filter_map(|t| t.sha256).collect(),
+        reading: record.map(Reading::of),
         says: record.map_or_else(Vec::new, |r| says(r, term)),
         findings: findings.iter().filter(own).map(|f| (*f).clone()).collect(),
         obligations: duties.cloned().collect(),

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The pre-flight's JSON holds to docs/report.schema.json by an outside validator, alone and in a comparison.
+# The pre-flight's JSON holds to docs/report.schema.json by an outside validator: alone, compared, explained, as annex and
+# watched.
 . "$(dirname "$0")/lib.sh"
 deb jq jq; pypi 'check-jsonschema==0.35.0'
 cp -r "$ROOT/examples/01-helpdesk" shop
@@ -15,5 +16,13 @@ check 0 'a worse one, too' valid worse.json
 check 0 'it has something to say' jq -e '(.findings | length > 3) and (.verdict != "allow")' worse.json
 jq '.findings[0].typo = 1' worse.json > typo.json
 check 1 'the validator would notice a typo' valid typo.json
+check 0 'a comparison is valid' valid two.json
+"$SEALWRIGHT" check shop --why commercial-use --json > why.json
+check 0 'the path of one term, too' valid why.json
+"$SEALWRIGHT" check shop --annex --json > annex.json
+check 0 'the annex, too' valid annex.json
+"$SEALWRIGHT" build shop >/dev/null 2>&1 || echo 'FAIL cannot build the example'
+"$SEALWRIGHT" check --watch shop --json > watch.json
+check 0 'what was shipped, too' valid watch.json
 check 0 'the annex has the digest that is said' bash -c '"$0" check shop --annex | sha256sum | cut -c1-64 | diff - <("$0" check shop --annex --json | jq -r .sha256)' "$SEALWRIGHT"
 finish

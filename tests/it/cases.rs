@@ -293,3 +293,46 @@ impl Draw {
         (self.0 % bound.max(1) as u64) as usize
     }
 }
+
+/// Is this document of `check` what `docs/report.schema.json` calls so: `report`, `comparison`, `watch`, `annex`, `why`?
+pub fn conforms(name: &str, document: &serde_json::Value) {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../docs/report.schema.json")).unwrap();
+    let reference = format!("#/$defs/{name}");
+    assert!(schema["anyOf"].as_array().unwrap().iter().any(|one| one["$ref"] == reference.as_str()));
+    holds(&schema, &schema["$defs"][name], document, name);
+}
+
+/// As much of JSON Schema as the document uses.
+fn holds(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
+    if let Some(reference) = schema.get("$ref").and_then(|r| r.as_str()) {
+        return holds(root, root.pointer(&reference[1..]).unwrap(), value, at);
+    }
+    if let Some(words) = schema.get("enum") {
+        assert!(words.as_array().unwrap().contains(value), "{at}: {value}");
+    }
+    if let Some(kind) = schema.get("type") {
+        let kinds = kind.as_array().cloned().unwrap_or_else(|| vec![kind.clone()]);
+        let is = |kind: &serde_json::Value| match kind.as_str().unwrap() {
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "number" => value.is_number(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            "null" => value.is_null(),
+            other => panic!("{other}"),
+        };
+        assert!(kinds.iter().any(is), "{at}: {value}");
+    }
+    for item in value.as_array().into_iter().flatten() {
+        holds(root, &schema["items"], item, at);
+    }
+    if let Some(object) = value.as_object() {
+        let need = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(need.iter().all(|key| object.contains_key(key.as_str().unwrap())), "{at}: {value}");
+        for (key, value) in object {
+            let any = Some(&schema["additionalProperties"]).filter(|any| any.is_object());
+            let known = schema["properties"].get(key).or(any);
+            holds(root, known.unwrap_or_else(|| panic!("{at}.{key}")), value, key);
+        }
+    }
+}

@@ -289,7 +289,8 @@ fn data_sets_that_are_limited_are_told() {
     }
     let same = Use { commercial: false, terms: "same".into(), ..declared() };
     assert_eq!(told("rajpurkar/squad", &same), None);
-    assert_eq!(told("facebook/natural_reasoning", &same), None);
+    assert_eq!(told("HuggingFaceH4/no_robots", &same), None);
+    assert!(told("facebook/natural_reasoning", &same).unwrap().contains("Llama-3.3-70B-Instruct wrote it"));
 }
 
 #[test]
@@ -403,6 +404,47 @@ fn a_head_gives_the_tensors_to_whoever_reads_on() {
     let tensor = head.tensor("v").unwrap();
     let bytes = &std::fs::read(&path).unwrap()[tensor.start as usize..tensor.end as usize];
     assert_eq!((bytes, &tensor.shape[..], tensor.kind.name), (&3.0f32.to_le_bytes()[..], &[1][..], "F32"));
+}
+
+// ---- weights of which only the headers are there
+
+#[test]
+fn headers_alone_say_whose_child_it_may_be() {
+    let header = |tensors: &[(&str, [usize; 2], usize)]| {
+        let mut at = 0;
+        let entry = |(name, shape, bytes): &(&str, [usize; 2], usize)| {
+            let start = at;
+            at += bytes;
+            format!(r#""{name}":{{"dtype":"BF16","shape":{shape:?},"data_offsets":[{start},{at}]}}"#)
+        };
+        let json = format!("{{{}}}", tensors.iter().map(entry).collect::<Vec<_>>().join(","));
+        [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat()
+    };
+    let embedding = ("model.embed_tokens.weight", [32000, 4096], 32000 * 4096 * 2);
+    let gate = ("model.layers.0.mlp.gate_proj.weight", [11008, 4096], 11008 * 4096 * 2);
+    let index = r#"{"metadata":{},"weight_map":{"model.embed_tokens.weight":"model-1.safetensors",
+        "model.layers.31.input_layernorm.weight":"model-2.safetensors"}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let read = |files: &[(&str, &[u8])]| {
+        fill(dir.path(), &[&[("LICENSE", spdx_text("MIT").as_bytes())], files].concat());
+        let subject = Subject::read(&Base::open_evidence(dir.path()).unwrap(), None).unwrap();
+        check(&subject, &declared(), &Policies::load(None).unwrap(), &[], now())
+    };
+    // an index alone: the tensors' names, and no dimensions
+    let report = read(&[("model.safetensors.index.json", index.as_bytes())]);
+    assert!(!codes(&report).contains(&"shape-resembles"));
+    // one shard of two, cut off after its header
+    let report = read(&[("model-1.safetensors", &header(&[embedding, gate]))]);
+    let told = finding(&report, "shape-resembles");
+    assert!(told.message.contains("Llama-2-7b"), "{}", told.message);
+    assert!(told.basis.as_ref().is_some_and(|b| b.contains("meta-llama")), "{told:?}");
+    let dimensions = report.evidence().iter().find(|e| e.topic == Topic::Dimensions).unwrap();
+    assert_eq!(
+        (dimensions.says.as_str(), dimensions.file.as_str()),
+        ("4096 wide, 32 layers, 11008 wide inside, 32000 tokens", "model-1.safetensors")
+    );
+    // what would run needs all of it
+    assert!(Base::open(dir.path()).unwrap_err().to_string().contains("model-2.safetensors"));
 }
 
 // ---- whose child the weights are

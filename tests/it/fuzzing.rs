@@ -118,6 +118,37 @@ fn records_are_read_or_refused() {
 }
 
 #[test]
+fn policies_are_read_or_refused() {
+    let seeds = [
+        (
+            0,
+            "[fields]\nforbidden = [\"military\"]\n[severity]\nlimit-kept = { severity = \"review\", reason = \"x\", until = \"2027-01-01\" }\n",
+        ),
+        (
+            2,
+            "[[model]]\nids = [\"a/b\"]\nlicense = \"MIT\"\nstanding = \"read\"\nsource = \"x\"\nparents = [\"a/c\"]\n[[model]]\nids = [\"a/c\"]\nlicense = \"MIT\"\nstanding = \"read\"\nsource = \"x\"\n",
+        ),
+        (
+            3,
+            "[[data-set]]\nids = [\"a/b\"]\nlicense = \"MIT\"\ngenerated-by = [\"gpt-4\"]\nstanding = \"read\"\nsource = \"x\"\n",
+        ),
+    ];
+    let mut seeds: Vec<Vec<u8>> = seeds.iter().map(|(which, text)| [&[*which], text.as_bytes()].concat()).collect();
+    let default = sealwright::data::POLICIES.get_file("org/default.toml").unwrap().contents();
+    seeds.push([&[1], default].concat());
+    run("policy", bodies::policy, &seeds);
+}
+
+#[test]
+fn gguf_heads_are_read_or_refused() {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let pair = [text("general.license"), 8u32.to_le_bytes().to_vec(), text("mit")].concat();
+    let tensor = [text("w"), 1u32.to_le_bytes().to_vec(), 8u64.to_le_bytes().to_vec(), vec![0; 12]].concat();
+    let head = [&b"GGUF\x03\0\0\0"[..], &1u64.to_le_bytes(), &1u64.to_le_bytes(), &pair, &tensor].concat();
+    run("gguf", bodies::gguf, &[[head, vec![0; 64]].concat()]);
+}
+
+#[test]
 fn product_files_are_read_or_refused() {
     let seeds = texts(&[
         include_str!("../../examples/01-helpdesk/sealwright.toml"),

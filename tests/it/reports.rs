@@ -1,6 +1,8 @@
 //! The pre-flight's other forms: SARIF for programs, HTML for people.
 
+use crate::cases;
 use crate::commands::{sealwright, stderr, stdout};
+use sealwright::data::POLICIES;
 use sealwright::license::{DISCLAIMER, FindingCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -164,6 +166,9 @@ fn a_second_base_is_compared_with_the_first() {
     assert!(own.contains("\nother instead of shop/base\n  verdict: deny -> needs-review\n"), "{own}");
     let json = stdout(&sealwright(dir.path(), &[&both[..], &["--json"]].concat()));
     let document: Value = serde_json::from_str(&json).unwrap();
+    cases::conforms("comparison", &document);
+    let annex = stdout(&sealwright(dir.path(), &["check", "shop", "--annex", "--json"]));
+    cases::conforms("annex", &serde_json::from_str(&annex).unwrap());
     assert_eq!(
         (document["bases"][1]["base"].as_str(), document["bases"].as_array().unwrap().len()),
         (Some("other"), 2)
@@ -197,6 +202,7 @@ fn why_goes_from_the_evidence_to_the_verdict() {
     }
     let by_code = stdout(&sealwright(dir.path(), &["check", "shop", "--why", "data-license-unknown", "--json"]));
     let why: Value = serde_json::from_str(&by_code).unwrap();
+    cases::conforms("why", &why);
     assert_eq!((why["term"].as_str(), why["of-term"].as_str()), (Some("data"), Some("needs-review")));
     assert_eq!(why["traces"][1]["findings"][0]["code"], "data-license-unknown");
     let wrong = sealwright(dir.path(), &["check", "shop", "--why", "comercial-use"]);
@@ -214,8 +220,15 @@ fn explain_names_the_clauses_of_every_licence_that_has_it() {
         "{clauses}"
     );
     assert!(!clauses.contains("Apache-2.0"));
+    // each licence says from which texts its facts were read, and when
+    let line = clauses.lines().skip_while(|l| !l.contains("LicenseRef-llama-3.1: ")).nth(1).unwrap();
+    let record = POLICIES.get_file("licenses/llama-3.1.toml").unwrap().contents_utf8().unwrap();
+    let digest = record.split("sha256 = \"").nth(1).unwrap();
+    assert!(line.starts_with("    read whole on 2026-") && line.contains(&digest[..12]), "{line}");
+    assert!(out.contains("What a person is asked, where one must look:\n  Will the product's name begin with …?\n"));
     assert!(!stdout(&sealwright(dir.path(), &["explain", "no-license"])).contains("Licences on record"));
     let json = stdout(&sealwright(dir.path(), &["explain", "commercial-use-forbidden", "--json"]));
     let page: Value = serde_json::from_str(&json).unwrap();
-    assert!(page["clauses"].as_array().unwrap().iter().any(|c| c["license"] == "CC-BY-NC-4.0"));
+    let of = page["clauses"].as_array().unwrap().iter().find(|c| c["license"] == "CC-BY-NC-4.0").unwrap();
+    assert!(of["texts"][0]["sha256"].as_str().unwrap().len() == 64 && of["read-on"].is_string(), "{of}");
 }

@@ -77,6 +77,34 @@ fn only_signed_rulings_count_where_the_policy_names_keys() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_key_elsewhere_signs_rulings_as_it_signs_bundles() {
+    let dir = tempfile::tempdir().unwrap();
+    shop(dir.path());
+    let folder = dir.path().join("keys");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["officer.pem", "officer.pub.pem"] {
+        std::fs::rename(dir.path().join(name), folder.join(name)).unwrap();
+    }
+    let key =
+        "command = [\"openssl\", \"dgst\", \"-sha256\", \"-sign\", \"officer.pem\"]\npublic = \"officer.pub.pem\"\n";
+    std::fs::write(folder.join("officer.toml"), key).unwrap();
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        return crate::corpus::aloud("skipped: openssl is not at hand, which signs in this test");
+    }
+    let signed = sealwright(dir.path(), &rule("compliance", &["--key", "keys/officer.toml"]));
+    assert!(signed.status.success(), "{}", stderr(&signed));
+    let question =
+        "the question that this answers: Was the licence of theirs/adapter_config.json read, and does it allow";
+    assert!(stderr(&signed).contains(question), "{}", stderr(&signed));
+    assert_eq!(checked(dir.path())["rulings"][0]["state"], "applied");
+    std::fs::write(folder.join("officer.toml"), "comand = []\n").unwrap();
+    let wrong = sealwright(dir.path(), &rule("compliance", &["--key", "keys/officer.toml"]));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("officer.toml") && stderr(&wrong).contains("command = ["), "{}", stderr(&wrong));
+}
+
 #[test]
 fn another_key_or_another_role_is_refused() {
     let dir = tempfile::tempdir().unwrap();

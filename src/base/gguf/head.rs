@@ -5,7 +5,7 @@ use super::{
 };
 use crate::error::{AtPath, Code, Error, Result};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// Arrays may be nested this deep.
@@ -17,14 +17,30 @@ const ARRAY: u32 = 9;
 /// A file while its head is read.
 pub(super) struct Head<'a> {
     pub path: &'a Path,
-    pub size: u64,
+    /// Where the bytes are.
+    pub source: &'a Path,
+    /// Of the whole file.
+    size: u64,
+    /// Bytes at hand, from its start.
+    there: u64,
+    /// It goes on after what is at hand.
+    pub wants_more: bool,
     pub at: u64,
     /// Bytes of strings that were kept.
-    pub strings: u64,
-    pub stream: BufReader<File>,
+    strings: u64,
+    stream: BufReader<File>,
 }
 
-impl Head<'_> {
+impl<'a> Head<'a> {
+    /// The file `path` of `size` bytes, read out of `source` from the byte `at`.
+    pub fn open(path: &'a Path, source: &'a Path, size: u64, at: u64) -> Result<Self> {
+        let mut file = File::open(source).at(source)?;
+        let there = file.metadata().at(source)?.len();
+        file.seek(SeekFrom::Start(at)).at(source)?;
+        let stream = BufReader::with_capacity(1 << 16, file);
+        Ok(Self { path, source, size, there, wants_more: false, at, strings: 0, stream })
+    }
+
     pub fn wrong(&self, message: &str) -> Error {
         Error::input(self.path, format!("GGUF head, byte {}: {message}", self.at))
     }
@@ -32,7 +48,13 @@ impl Head<'_> {
     /// Moves on, unless that leaves the file or the head's limit.
     fn take(&mut self, bytes: u64) -> Result<()> {
         match self.at.checked_add(bytes) {
-            Some(end) if end <= self.size.min(MAX_HEAD_BYTES) => self.at = end,
+            Some(end) if end <= self.size.min(MAX_HEAD_BYTES) => {
+                self.at = end;
+                self.wants_more |= end > self.there;
+                if self.wants_more {
+                    return Err(self.wrong("only the beginning of the head is at hand"));
+                }
+            }
             Some(end) if end <= self.size => return Err(self.wrong(&format!("larger than {MAX_HEAD_BYTES} bytes"))),
             _ => return Err(self.wrong("the file ends inside its head")),
         }
@@ -254,7 +276,8 @@ mod tests {
         ];
         let tensors = [tensor("w", &[64, 3], 2, 0), tensor("norm", &[64], 0, 128)];
         for version in [2, 3] {
-            let gguf = read(&file(version, &pairs, &tensors, 128 + 256)).unwrap();
+            let bytes = file(version, &pairs, &tensors, 128 + 256);
+            let gguf = read(&bytes).unwrap();
             assert_eq!((gguf.version, gguf.alignment), (version, 32));
             assert_eq!(gguf.text("general.architecture"), Some("llama"));
             assert_eq!(gguf.count("llama.block_count"), Some(2));
@@ -265,6 +288,26 @@ mod tests {
             assert_eq!((norm.start - w.start, norm.end - norm.start), (128, 256));
             assert!(w.start.is_multiple_of(32) && gguf.tensor("v").is_none());
         }
+    }
+
+    #[test]
+    fn a_head_is_read_without_what_comes_after_it() {
+        let pairs = [pair("general.architecture", STRING, &string("llama")), pair("words", ARRAY, &words())];
+        let bytes = file(3, &pairs, &[tensor("w", &[128, 2], 41, 0), tensor("v", &[64], 40, 64)], 1 << 16);
+        let dir = tempfile::tempdir().unwrap();
+        let beginning = dir.path().join("beginning");
+        let read = |length: usize| {
+            std::fs::write(&beginning, &bytes[..length]).unwrap();
+            Gguf::read_beginning(Path::new("there/x.gguf"), bytes.len() as u64, &beginning)
+        };
+        let head = bytes.len() - (1 << 16);
+        let whole = (0..=head).find(|length| read(*length).unwrap().is_some()).unwrap();
+        assert!(whole > 100 && whole <= head, "{whole} of {head}");
+        let gguf = read(whole).unwrap().unwrap();
+        assert_eq!((gguf.path.as_path(), gguf.tensor("w").unwrap().kind.bytes), (Path::new("there/x.gguf"), 18));
+        assert_eq!(gguf.texts("words").unwrap().unwrap(), ["a", "bc"]);
+        // the size that the server named counts, not what is at hand
+        assert!(Gguf::read_beginning(Path::new("x.gguf"), head as u64, &beginning).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::{AtPath, Error, Result};
 use head::{Head, STRING};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ types! {
     15 "Q8_K" 256 292; 16 "IQ2_XXS" 256 66; 17 "IQ2_XS" 256 74; 18 "IQ3_XXS" 256 98; 19 "IQ1_S" 256 50;
     20 "IQ4_NL" 32 18; 21 "IQ3_S" 256 110; 22 "IQ2_S" 256 82; 23 "IQ4_XS" 256 136; 24 "I8" 1 1; 25 "I16" 1 2;
     26 "I32" 1 4; 27 "I64" 1 8; 28 "F64" 1 8; 29 "IQ1_M" 256 56; 30 "BF16" 1 2; 34 "TQ1_0" 256 54; 35 "TQ2_0" 256 66;
-    39 "MXFP4" 32 17;
+    39 "MXFP4" 32 17; 40 "NVFP4" 64 36; 41 "Q1_0" 128 18; 42 "Q2_0" 64 18;
 }
 
 /// The head of one file.
@@ -74,6 +74,8 @@ types! {
 pub struct Gguf {
     /// The file.
     pub path: PathBuf,
+    /// Where its head lies, which may be all that is at hand.
+    head: PathBuf,
     /// Of the format: 2 or 3.
     pub version: u32,
     /// Every tensor's data starts at a multiple of this.
@@ -157,9 +159,20 @@ impl Value {
 impl Gguf {
     /// Reads the head; anything that does not fit the file is refused.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).at(path)?;
-        let size = file.metadata().at(path)?.len();
-        let mut head = Head { path, size, at: 0, strings: 0, stream: BufReader::with_capacity(1 << 16, file) };
+        let size = path.metadata().at(path)?.len();
+        Self::read_head(&mut Head::open(path, path, size, 0)?)
+    }
+
+    /// The head of a file of this size, of which only the beginning is at hand; `None` where the head goes on after that.
+    pub fn read_beginning(path: &Path, size: u64, beginning: &Path) -> Result<Option<Self>> {
+        let mut head = Head::open(path, beginning, size, 0)?;
+        match Self::read_head(&mut head) {
+            Err(_) if head.wants_more => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    fn read_head(head: &mut Head<'_>) -> Result<Self> {
         if head.bytes::<4>()? != *b"GGUF" {
             return Err(head.wrong("not a GGUF file"));
         }
@@ -182,7 +195,8 @@ impl Gguf {
             .filter(|a| a.is_power_of_two() && *a <= MAX_ALIGNMENT)
             .ok_or_else(|| head.wrong("general.alignment is no power of two up to 2^20"))?;
         let tensors = head.tensors(tensors, alignment)?;
-        Ok(Self { path: path.to_owned(), version, alignment, metadata, tensors, spans })
+        let (path, head) = (head.path.to_owned(), head.source.to_owned());
+        Ok(Self { path, head, version, alignment, metadata, tensors, spans })
     }
 
     /// A string of the metadata.
@@ -226,12 +240,11 @@ impl Gguf {
         numbers.collect::<Result<Option<Vec<f64>>>>()
     }
 
-    /// The numbers of a small tensor of F32; `None` where there is none.
+    /// The numbers of a small tensor of F32; `None` where there is none, or its numbers are not at hand.
     fn vector(&self, name: &str) -> Result<Option<Vec<f32>>> {
-        let Some(tensor) = self.tensor(name).filter(|t| t.kind.name == "F32" && t.end - t.start <= MAX_VECTOR_BYTES)
-        else {
-            return Ok(None);
-        };
+        let there = self.head.metadata().at(&self.head)?.len();
+        let fits = |t: &&GgufTensor| t.kind.name == "F32" && t.end - t.start <= MAX_VECTOR_BYTES && t.end <= there;
+        let Some(tensor) = self.tensor(name).filter(fits) else { return Ok(None) };
         let bytes = self.bytes(tensor.start..tensor.end)?;
         Ok(Some(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()))
     }
@@ -243,18 +256,15 @@ impl Gguf {
 
     /// Bytes of the file that its head was held against.
     fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let mut file = File::open(&self.path).at(&self.path)?;
-        file.seek(SeekFrom::Start(range.start)).at(&self.path)?;
+        let mut file = File::open(&self.head).at(&self.head)?;
+        file.seek(SeekFrom::Start(range.start)).at(&self.head)?;
         let mut bytes = vec![0; (range.end - range.start) as usize];
         file.read_exact(&mut bytes).at(&self.path)?;
         Ok(bytes)
     }
 
     fn head_at(&self, start: u64) -> Result<Head<'_>> {
-        let mut file = File::open(&self.path).at(&self.path)?;
-        let size = file.metadata().at(&self.path)?.len();
-        file.seek(SeekFrom::Start(start)).at(&self.path)?;
-        let stream = BufReader::with_capacity(1 << 16, file);
-        Ok(Head { path: &self.path, size, at: start, strings: 0, stream })
+        let size = self.head.metadata().at(&self.head)?.len();
+        Head::open(&self.path, &self.head, size, start)
     }
 }

@@ -1,7 +1,9 @@
 //! What all forms of the report share: the order of findings and duties, and the words over them.
 
 use super::super::say::visible;
-use sealwright::license::{DoneBy, Finding, How, Listed, Obligation, Report, Ruled, Severity};
+use sealwright::license::{
+    DoneBy, Finding, How, Listed, Obligation, ReadText, Reading, Report, Ruled, Severity, Standing,
+};
 use std::path::PathBuf;
 
 /// A base and what was found on it.
@@ -13,6 +15,9 @@ pub struct Judged {
     /// What the licences say.
     pub report: Report,
 }
+
+/// Digits of a digest that tell texts apart for a person.
+const SHOWN: usize = 12;
 
 /// The worst first; what the licence lays duties by stands with the duties.
 const FINDINGS: [(Severity, &str); 3] =
@@ -88,6 +93,21 @@ fn way(path: &[String]) -> String {
 pub fn clause_of(license: &str, clause: &str) -> String {
     let numbered = clause.starts_with(|c: char| c.is_ascii_digit());
     format!("{license}, {}{clause}", if numbered { "clause " } else { "" })
+}
+
+/// How a record was read, when, and from which texts; digests cut to [`SHOWN`] digits, the JSON report has them whole.
+pub fn reading(reading: &Reading) -> String {
+    let how = match reading.standing {
+        Standing::Read => "read whole",
+        Standing::ReadPart => "read in part",
+        Standing::ReadmeOnly => "not read itself, a card or a repository was",
+        Standing::GeneralKnowledge => "not read, general knowledge written down",
+        Standing::AddressOnly => "not read, an address found",
+    };
+    let digest = |t: &ReadText| t.sha256.map(|digest| digest.to_string()[..SHOWN].to_owned());
+    let texts: Vec<String> = reading.texts.iter().filter_map(digest).collect();
+    let from = if texts.is_empty() { String::new() } else { format!(" from {}", texts.join(", ")) };
+    format!("{how} on {}{from}", reading.read_on)
 }
 
 /// Who lifted a finding, and by which key.

@@ -6,7 +6,7 @@ use super::common::{self, Judged};
 use super::compare::changed;
 use base64::Engine as _;
 use sealwright::digest::Sha256;
-use sealwright::license::{DISCLAIMER, Finding, Obligation, Report, Severity};
+use sealwright::license::{DISCLAIMER, Finding, Obligation, ReadText, Reading, Report, Severity};
 
 const STYLE: &str = "
 :root { color-scheme: light; }
@@ -76,9 +76,22 @@ fn verdict(name: &str) -> String {
 
 fn licenses(report: &Report) -> String {
     let row = |l: &sealwright::license::Listed| {
-        [code(l.id.as_deref().unwrap_or("unknown")), escaped(&common::how(l)), escaped(&common::of(l))]
+        let basis =
+            l.basis.as_ref().map_or(String::new(), |b| format!("<br><span class=\"small\">{}</span>", escaped(b)));
+        [code(l.id.as_deref().unwrap_or("unknown")), escaped(&common::how(l)), escaped(&common::of(l)) + &basis]
     };
+    let read = |(id, reading): (&String, &Reading)| [code(id), escaped(&common::reading(reading)), texts(reading)];
     table("Licences", ["licence", "known by", "of"], report.licenses().iter().map(row))
+        + &table("What the facts were read from", ["record", "read", "texts"], report.records().iter().map(read))
+}
+
+/// Each text with its whole digest.
+fn texts(reading: &Reading) -> String {
+    let text = |t: &ReadText| {
+        let digest = t.sha256.map_or(String::new(), |digest| format!(" {}", code(&digest.to_string())));
+        escaped(t.source.as_deref().unwrap_or("no source stated")) + &digest
+    };
+    reading.texts.iter().map(text).collect::<Vec<_>>().join("<br>")
 }
 
 fn finding(finding: &Finding) -> String {
@@ -89,8 +102,11 @@ fn finding(finding: &Finding) -> String {
         None if finding.severity > Severity::Note => format!("<p>Remedy: {}.</p>\n", coded(&finding.remedy)),
         None => String::new(),
     };
+    let asked =
+        finding.question.as_ref().map_or(String::new(), |q| format!("<p><strong>{}</strong></p>\n", escaped(q)));
+    let basis = finding.basis.as_ref().map_or(String::new(), |b| format!("; known from: {}", escaped(b)));
     format!(
-        "<article>\n<h3>{}</h3>\n<p>{}</p>\n{then}<p class=\"small\">{clause}about {}; decided by {}{customer}</p>\n</article>\n",
+        "<article>\n<h3>{}</h3>\n<p>{}</p>\n{asked}{then}<p class=\"small\">{clause}about {}; decided by {}{customer}{basis}</p>\n</article>\n",
         code(finding.code.name()),
         coded(&finding.message),
         code(&finding.subject),

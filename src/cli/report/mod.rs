@@ -1,6 +1,6 @@
 //! The pre-flight's report in the forms that people and programs read: text, SARIF, HTML. JSON is the report itself.
 
-mod common;
+pub mod common;
 mod compare;
 mod html;
 mod places;

@@ -34,6 +34,7 @@ fn run(judged: &Judged, places: &Places) -> Value {
             "verdict": report.verdict(),
             "customers": report.customers(),
             "licenses": report.licenses(),
+            "records": report.records(),
             "obligations": report.obligations(),
             "rulings": report.rulings(),
             "digests": report.digests(),
@@ -67,12 +68,13 @@ fn level(severity: Severity) -> &'static str {
 
 fn result(finding: &Finding, places: &[Place]) -> Value {
     let clause = common::clause(finding).map_or(String::new(), |clause| format!(" ({clause})"));
+    let asked = finding.question.as_ref().map_or(String::new(), |question| format!(" {question}"));
     let identity = (&finding.license, &finding.subject, &finding.term, &finding.customer);
     let mut result = json!({
         "ruleId": finding.code.name(),
         "ruleIndex": FindingCode::ALL.iter().position(|code| *code == finding.code),
         "level": level(finding.severity),
-        "message": {"text": format!("{}{clause}. Remedy: {}.", finding.message, finding.remedy)},
+        "message": {"text": format!("{}{clause}.{asked} Remedy: {}.", finding.message, finding.remedy)},
         "locations": places.iter().take(1).map(location).collect::<Vec<_>>(),
         "relatedLocations": places.iter().skip(1).map(location).collect::<Vec<_>>(),
         "partialFingerprints": {"finding/v1": Sha256::of_json(&(finding.code, identity))},

@@ -20,6 +20,15 @@ pub fn text(judged: &Judged) -> String {
     for listed in report.licenses() {
         let id = listed.id.as_deref().unwrap_or("unknown");
         let _ = writeln!(out, "  {id}, known by {}: {}", common::how(listed), common::of(listed));
+        if let Some(basis) = &listed.basis {
+            out.push_str(&wrapped(&format!("known from: {}", visible(basis)), "      "));
+        }
+    }
+    if !report.records().is_empty() {
+        out.push_str("\nwhat the facts were read from\n");
+    }
+    for (id, reading) in report.records() {
+        out.push_str(&hanging(&format!("{id}: {}", common::reading(reading)), "  "));
     }
     for (title, findings) in common::findings(report) {
         let _ = writeln!(out, "\n{title}");
@@ -66,6 +75,12 @@ fn finding(out: &mut String, finding: &Finding) {
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(", for {c} only"));
     let by = format!("{clause}decided by {}{customer}", common::policy(finding));
     out.push_str(&wrapped(&by, "      "));
+    if let Some(basis) = &finding.basis {
+        out.push_str(&wrapped(&format!("known from: {}", visible(basis)), "      "));
+    }
+    if let Some(question) = &finding.question {
+        out.push_str(&wrapped(&format!("question: {}", visible(question)), "      "));
+    }
     let then = match &finding.ruled {
         Some(ruled) => common::lifted(ruled),
         None if finding.severity > Severity::Note => format!("remedy: {}", visible(&finding.remedy)),

@@ -46,5 +46,7 @@ fn finding(sign: &str, finding: &Finding) -> String {
     let clause = common::clause(finding).map_or(String::new(), |clause| format!(" ({clause})"));
     let severity = common::severity(finding.severity);
     let head = format!("{sign}: {severity} {}{clause}, decided by {}", finding.code.name(), common::policy(finding));
-    hanging(&head, "  ") + &wrapped(&visible(&finding.message), "        ")
+    let question =
+        finding.question.as_ref().map_or(String::new(), |q| wrapped(&format!("question: {}", visible(q)), "        "));
+    hanging(&head, "  ") + &wrapped(&visible(&finding.message), "        ") + &question
 }

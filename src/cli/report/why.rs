@@ -2,7 +2,8 @@
 
 use super::super::say::visible;
 use super::common;
-use sealwright::license::{Finding, Standing, Trace, Why};
+use super::text::{hanging, wrapped};
+use sealwright::license::{Finding, ReadText, Trace, Why};
 use std::fmt::Write as _;
 
 /// One paragraph a piece of evidence, then what the policy decides.
@@ -31,11 +32,12 @@ fn trace(out: &mut String, trace: &Trace) {
     let listed = &trace.listed;
     let id = listed.id.as_deref().unwrap_or("unknown");
     let _ = writeln!(out, "\n{} ({}) -> {id}", visible(&listed.of), common::how(listed));
-    if let (Some(standing), Some(read_on)) = (trace.standing, trace.read_on) {
-        let read = if standing == Standing::Read { "read whole" } else { "not read whole" };
-        let texts: Vec<String> = trace.texts.iter().map(ToString::to_string).collect();
-        let of = if texts.is_empty() { String::new() } else { format!(", text {}", texts.join(", ")) };
-        let _ = writeln!(out, "  record: {read} on {read_on}{of}");
+    if let Some(basis) = &listed.basis {
+        out.push_str(&hanging(&format!("known from: {}", visible(basis)), "  "));
+    }
+    if let Some(reading) = &trace.reading {
+        out.push_str(&hanging(&format!("record: {}", common::reading(reading)), "  "));
+        reading.texts.iter().for_each(|t| text(out, t));
     }
     for said in &trace.says {
         let _ = writeln!(out, "  says: {} (clause {})", visible(&said.value), said.clause);
@@ -53,6 +55,18 @@ fn trace(out: &mut String, trace: &Trace) {
     }
 }
 
+/// A text of a record: its whole digest, and where it was had.
+fn text(out: &mut String, text: &ReadText) {
+    let source = text.source.as_deref().unwrap_or("no source stated");
+    match text.sha256 {
+        Some(digest) => {
+            let _ = writeln!(out, "      {digest}");
+            out.push_str(&wrapped(&visible(source), "        "));
+        }
+        None => out.push_str(&wrapped(&format!("not at hand: {}", visible(source)), "      ")),
+    }
+}
+
 fn finding(out: &mut String, finding: &Finding) {
     let clause = finding.clause.as_ref().map_or(String::new(), |c| format!(", clause {c}"));
     let customer = finding.customer.as_ref().map_or(String::new(), |c| format!(", for {c} only"));
@@ -65,4 +79,7 @@ fn finding(out: &mut String, finding: &Finding) {
         common::policy(finding),
         visible(&finding.message)
     );
+    if let Some(question) = &finding.question {
+        out.push_str(&wrapped(&format!("question: {}", visible(question)), "      "));
+    }
 }

@@ -57,7 +57,7 @@ impl Repository {
         data::write_atomically(&path, |file| file.write_all(listing.commit.as_bytes()).at(&path))
     }
 
-    /// Where the safetensors header of a weight file is kept that was not fetched.
+    /// Where the head of a weight file is kept that was not fetched.
     pub fn header(&self, file: &Entry) -> PathBuf {
         self.folder.join("sealwright").join(format!("{}.header", file.digest))
     }

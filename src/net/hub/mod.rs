@@ -17,18 +17,18 @@ use super::Listener;
 use super::download::{Place, Wanted};
 use super::http::{Answer, Ask, Client};
 use super::url::Url;
-use crate::base::Part;
+use crate::base::{Gguf, Part};
 use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use cache::Repository;
 use listing::Listing;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The first request for a safetensors header asks for this much: most headers are shorter.
+/// The first request for the head of a weight file asks for this much: most headers are shorter.
 const HEADER_GUESS: u64 = 128 << 10;
-/// Bytes of the headers of one repository together.
+/// Bytes of the heads of one repository together.
 const MAX_HEADERS_BYTES: u64 = 512 << 20;
 
 /// The hub, or its cache alone.
@@ -230,12 +230,61 @@ impl Snapshot<'_> {
         Ok(json)
     }
 
-    fn header(&self, file: &Entry) -> Result<Vec<u8>> {
-        let wrong = |why: &str| Error::new(Code::Network, format!("{}: {}: {why}", self.name, file.name));
-        let client = self.hub.client.as_ref().ok_or_else(|| {
+    /// The heads of these GGUF files: of those in the cache, and of the others as many bytes as they take.
+    pub fn gguf_heads<'e>(&self, files: impl IntoIterator<Item = &'e Entry>) -> Result<Vec<Gguf>> {
+        let (mut heads, mut total) = (Vec::new(), 0);
+        for file in files {
+            let path = self.folder().join(&file.name);
+            if self.has(file) {
+                heads.push(Gguf::read(&path)?);
+                continue;
+            }
+            let (head, length) = self.gguf_head(file, &path)?;
+            total += length;
+            if total > MAX_HEADERS_BYTES {
+                let message = format!("{}: more than {MAX_HEADERS_BYTES} bytes of GGUF heads", self.name);
+                return Err(Error::new(Code::TooLarge, message));
+            }
+            heads.push(head);
+        }
+        Ok(heads)
+    }
+
+    /// One head, and its bytes. Nothing in the file says how long it is, so twice as much is asked for until it is whole;
+    /// what was fetched is kept.
+    fn gguf_head(&self, file: &Entry, path: &Path) -> Result<(Gguf, u64)> {
+        let kept = self.repository.header(file);
+        let mut bytes =
+            if kept.is_file() { data::read_bytes(&kept, crate::base::gguf::MAX_HEAD_BYTES)? } else { Vec::new() };
+        loop {
+            let there = bytes.len() as u64;
+            if there > 0
+                && let Some(head) = Gguf::read_beginning(path, file.size, &kept)?
+            {
+                return Ok((head, there));
+            }
+            let most = file.size.min(crate::base::gguf::MAX_HEAD_BYTES);
+            if there >= most {
+                // it ends inside its head, or that is too large: the reader says which
+                return Gguf::read(&kept).map(|head| (head, there));
+            }
+            let end = (2 * there).max(HEADER_GUESS).min(most);
+            bytes.extend(self.range(self.online(file)?, file, there, end)?);
+            data::write_atomically(&kept, |out| out.write_all(&bytes).at(&kept))?;
+        }
+    }
+
+    /// The connection, or that there is none for this file.
+    fn online(&self, file: &Entry) -> Result<&Client> {
+        self.hub.client.as_ref().ok_or_else(|| {
             Error::new(Code::Offline, format!("{}: not in the cache: {}", self.name, file.name))
                 .with_hint("run the same command once without `--offline`")
-        })?;
+        })
+    }
+
+    fn header(&self, file: &Entry) -> Result<Vec<u8>> {
+        let wrong = |why: &str| Error::new(Code::Network, format!("{}: {}: {why}", self.name, file.name));
+        let client = self.online(file)?;
         let mut bytes = self.range(client, file, 0, HEADER_GUESS.min(file.size))?;
         let length = bytes.get(..8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
         let length = length.ok_or_else(|| wrong("shorter than a safetensors header"))?;

@@ -30,7 +30,7 @@ fn nano() -> Files {
 }
 
 fn is_large(name: &str) -> bool {
-    name.ends_with(".safetensors")
+    name.ends_with(".safetensors") || name.ends_with(".gguf")
 }
 
 fn digest(name: &str, bytes: &[u8]) -> String {
@@ -155,6 +155,32 @@ fn a_hub_id_is_judged_like_its_folder_and_its_weights_stay_there() {
     let license = cache.join(format!("snapshots/{COMMIT}/LICENSE"));
     let blob = format!("../../blobs/{}", digest("LICENSE", &nano()["LICENSE"]));
     assert_eq!(std::fs::read_link(&license).unwrap(), Path::new(&blob));
+}
+
+#[test]
+fn a_gguf_on_the_hub_is_judged_by_its_head() {
+    let numbers = [("llama.embedding_length", 4096), ("llama.block_count", 32), ("llama.attention.head_count", 32)];
+    // a vocabulary that one request does not reach the end of
+    let long = "x".repeat(200_000);
+    let texts = [("general.architecture", "llama"), ("general.license", "llama2"), ("tokenizer.chat_template", &*long)];
+    let numbers = [&numbers[..], &[("llama.vocab_size", 32000), ("llama.feed_forward_length", 11008)]].concat();
+    let weights = vec![1.0; 1 << 20];
+    let gguf = crate::evidence::gguf(&texts, &numbers, &[("output.weight", &weights)]);
+    let size = gguf.len();
+    let files = Files::from([("README.md".to_owned(), b"# Own\n".to_vec()), ("own.Q8_0.gguf".to_owned(), gguf)]);
+    let (server, home) = (hub_of(files), tempfile::tempdir().unwrap());
+    let place = format!("hub:{MODEL}@{COMMIT}");
+    let far = report(&program(&server, home.path(), &["check", "--json", "--base", &place]));
+    let evidence = far["evidence"].as_array().unwrap();
+    let says = |topic: &str| evidence.iter().find(|e| e["topic"] == topic).unwrap_or_else(|| panic!("{topic}: {far}"));
+    assert_eq!((&says("license")["says"], &says("license")["file"]), (&"llama2".into(), &"own.Q8_0.gguf".into()));
+    assert!(says("dimensions")["says"].as_str().unwrap().starts_with("4096 wide, 32 layers, 32 heads"));
+    let ranges: Vec<String> =
+        server.seen().iter().filter(|r| r.path.ends_with(".gguf")).map(|r| r.header("range").to_owned()).collect();
+    assert_eq!(ranges, ["bytes=0-131071", "bytes=131072-262143"], "of {size} bytes");
+    let offline = program(&server, home.path(), &["check", "--json", "--offline", "--base", &place]);
+    assert_eq!(report(&offline)["findings"], far["findings"], "what was judged once is judged offline");
+    assert!(server.seen().is_empty());
 }
 
 #[test]
