@@ -39,7 +39,7 @@ for path in sorted(glob.glob(folder + "/*.txt")):
 files = sorted(glob.glob(folder + "/*.txt") + glob.glob(folder + "/*.alt"))
 stem = lambda f: re.sub(r"(\.\d\.alt|\.txt)$", "", os.path.basename(f))
 kind = lambda f: kinds[int(f[-5])] if f.endswith(".alt") else kinds[0]
-wanted = lambda f: table.get(stem(f), stem(f)).removesuffix(" use-policy")
+wanted = lambda f: table.get(stem(f), stem(f)).removesuffix(" use-policy").removeprefix("page of ")
 plain = lambda a: re.sub("-(only|or-later)$", "", re.sub("^licenseref-(scancode-)?", "", a.lower()))
 # what a peer calls a licence of ours that is on no list: a name that begins alike; each such pair is printed, to be read
 squeezed = lambda a: re.sub(r"[^a-z0-9]", "", plain(a))

@@ -65,7 +65,7 @@ pub fn how(listed: &Listed) -> String {
         How::Lineage => "lineage",
         How::Data => "data",
     };
-    listed.score.map_or(how.to_owned(), |score| format!("{how} {:.0} %", score * 100.0))
+    listed.score.map_or(how.to_owned(), |score| format!("{how} {:.0} %", (score * 100.0).min(99.0)))
 }
 
 /// Where the licence says it: `MIT, clause 1`.
