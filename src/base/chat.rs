@@ -5,8 +5,11 @@ use super::{Base, fingerprint, tokenizer::special_token};
 use crate::error::{Code, Error, Result};
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, context};
+use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// The most instructions that one rendering may take, for each message and as a start.
 pub const FUEL_PER_MESSAGE: u64 = 100_000;
@@ -40,6 +43,7 @@ impl ChatTemplate {
             Error::input(&base.folder, "this base has no chat template")
                 .with_hint("use an instruct model, or data of format = \"text\" or \"prompt-completion\"")
         })?;
+        let source = without_marks(&source);
         let mut environment = Environment::new();
         // as transformers sets up Jinja for chat templates
         environment.set_trim_blocks(true);
@@ -74,7 +78,10 @@ impl ChatTemplate {
             eos_token => self.eos_token,
         };
         let template = environment.get_template(NAME).map_err(|e| self.wrong(&e))?;
-        template.render_captured_to(context, &mut out).map_err(|e| self.wrong(&e))?;
+        // a template can make the engine itself panic, with a slice for one: that is the template's failure, not ours
+        let rendered = catch_unwind(AssertUnwindSafe(|| template.render_captured_to(context, &mut out).map(drop)));
+        let failed = |_| Error::input(&self.folder, "chat template: the template engine fails at it");
+        rendered.map_err(failed)?.map_err(|e| self.wrong(&e))?;
         String::from_utf8(out.text).map_err(|_| Error::input(&self.folder, "chat template: its output is not UTF-8"))
     }
 
@@ -89,6 +96,18 @@ impl ChatTemplate {
         Error::new(Code::BadInput, message)
             .with_hint("the template rules which roles may follow each other; look at the data's roles")
     }
+}
+
+/// A template without the marks of what the assistant generates (`{% generation %}`, an extension of transformers), which
+/// put out nothing; the white space around them is cut as before.
+fn without_marks(source: &str) -> String {
+    static MARK: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("a pattern of our own"));
+    let plain = |found: &Captures<'_>| {
+        let word = if found.get(2).is_some() { "endif" } else { "if true" };
+        format!("{{%{} {word} {}%}}", &found[1], &found[3])
+    };
+    MARK.replace_all(source, plain).into_owned()
 }
 
 /// What the template engine says, without the values that it was fed: they may be private.
@@ -192,7 +211,13 @@ mod tests {
         let loops = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
         let floods = "{% for i in range(9000) %}{{ 'x' * 90000 }}{% endfor %}";
         let recurses = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
-        for (source, said) in [(loops, "takes too long"), (floods, "puts out too much"), (recurses, "chat template")] {
+        let panics = "{{ ''[::-1] }}";
+        for (source, said) in [
+            (loops, "takes too long"),
+            (floods, "puts out too much"),
+            (recurses, "chat template"),
+            (panics, "the template engine fails"),
+        ] {
             let error = template(source).unwrap().render(&dialogue(), false).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
         }

@@ -7,6 +7,8 @@ use super::{Base, Dtype, Files, TensorHeader};
 use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -169,6 +171,21 @@ impl Weights {
     /// All of one file's bytes, its header among them.
     pub fn file(&self, file: usize) -> &[u8] {
         &self.maps[file]
+    }
+
+    /// Lets go of the memory that a tensor's bytes take once they were read: they come from the file again if need be.
+    ///
+    /// What was copied or quantised would else be held twice, and counted so against a container's limit.
+    pub fn release(&self, tensor: &Tensor) {
+        #[cfg(unix)]
+        {
+            let (map, bytes) = (&self.maps[tensor.file], &tensor.bytes);
+            // SAFETY: the map is of a file and never written, so dropped pages are read from the file anew.
+            #[allow(unsafe_code)]
+            let dropped = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+            // a kernel that cannot keeps them, which is no harm
+            let _ = dropped;
+        }
     }
 
     /// One tensor, and the map that holds its bytes.

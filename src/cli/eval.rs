@@ -6,7 +6,7 @@ use super::say::Say;
 use super::train::{plan_of, stop_flag, use_threads};
 use sealwright::adapter;
 use sealwright::error::{Code, Error, Result};
-use sealwright::model::{Lora, Model};
+use sealwright::model::{Keep, Lora, Model};
 use sealwright::product::{Product, Train};
 use sealwright::train::{Material, Plan, eval, lora};
 use serde_json::{Value, json};
@@ -77,7 +77,13 @@ struct Evaluation {
 }
 
 fn evaluate(args: &Args, model: &Model, lora: Option<&Lora>, plan: &Plan, material: &Material) -> Result<Evaluation> {
-    let loss = eval::loss(model, lora, &material.held_out, plan.micro_batch() * plan.sequence);
+    let loss = eval::loss(
+        model,
+        lora,
+        &material.held_out,
+        plan.micro_batch() * plan.sequence,
+        &mut model.workspace(Keep::Inputs),
+    );
     let answers = match &plan.questions {
         Some(source) => {
             let (renderer, questions) = (&material.renderer, &material.questions);

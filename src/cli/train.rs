@@ -7,7 +7,7 @@ use super::say::Say;
 use super::stages::State;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
-use sealwright::model::Quantize;
+use sealwright::model::{Keep, Quantize};
 use sealwright::product::{self, Product};
 use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
 use serde_json::json;
@@ -124,6 +124,7 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
         validation: train.validation,
         checkpoint_every: train.checkpoint_every,
         init: train.init.as_ref().map(|folder| product.resolve(folder)),
+        memory: train.memory(),
         folder: product.state_folder(),
     })
 }
@@ -258,18 +259,38 @@ impl<'a> Progress<'a> {
     }
 
     fn memory(&self, forecast: &train::memory::Forecast) {
-        let needed = forecast.needed;
-        let available = forecast.available.map_or("unknown".into(), |a| format!("{} MiB", a >> 20));
+        let (needed, mebibytes) = (forecast.needed, |bytes: usize| bytes >> 20);
+        let room = forecast.room.map_or("unknown".into(), |room| format!("{} MiB", room >> 20));
         let kept = match forecast.keep {
-            sealwright::model::Keep::All => "all activations kept",
-            sealwright::model::Keep::Inputs => "activations made again, block by block",
+            Keep::All => "all activations kept".into(),
+            Keep::Blocks(blocks) => {
+                format!("activations of {blocks} of {} blocks kept, the others' made again", forecast.layers)
+            }
+            Keep::Inputs => "activations made again, block by block".to_owned(),
         };
+        if self.say.is_json() {
+            return self.say.json_line(&json!({
+                "memory": {
+                    "planned": forecast.total(),
+                    "room": forecast.room,
+                    "program": forecast.program,
+                    "weights": needed.weights,
+                    "adapter": needed.adapter,
+                    "activations": needed.kept + needed.shared,
+                    "blocks-kept": forecast.blocks_kept(),
+                    "blocks": forecast.layers,
+                    "micro-batch": forecast.micro_batch,
+                },
+            }));
+        }
         self.note(format!(
-            "memory: {} MiB needed ({} weights, {} adapter, {} activations), {available} at hand; {} rows at a time, {kept}",
-            needed.total() >> 20,
-            needed.weights >> 20,
-            needed.adapter >> 20,
-            (needed.kept + needed.shared) >> 20,
+            "memory: {} MiB at the peak ({} program and data, {} weights, {} adapter, {} activations), {room} to plan \
+             with; {} rows at a time, {kept}",
+            forecast.total() >> 20,
+            forecast.program >> 20,
+            mebibytes(needed.weights),
+            mebibytes(needed.adapter),
+            mebibytes(needed.kept + needed.shared),
             forecast.micro_batch,
         ));
     }

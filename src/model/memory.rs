@@ -36,20 +36,23 @@ impl Shape {
     pub fn memory(&self, weights: usize, tokens: usize, rank: usize, values: usize, keep: Keep) -> Memory {
         let per_block = self.kept_per_token(rank) * tokens * F32;
         let inputs = tokens * self.hidden * (self.layers + 1) * F32;
-        let blocks = match keep {
-            Keep::All => self.layers,
-            Keep::Inputs => 1,
-        };
-        // no norm stands before the first block
-        let lacking = if self.residual == Residual::OfNorm && keep == Keep::All { tokens * F32 } else { 0 };
+        // no norm stands before the first block, which then shares its place with none that has one
+        let first = keep.whole(self.layers) + 1 >= self.layers;
+        let lacking = if self.residual == Residual::OfNorm && first { tokens * F32 } else { 0 };
         Memory {
-            weights: weights + PANEL_BYTES,
+            weights: weights + PANEL_BYTES.min(self.largest_matrix() * F32),
             adapter: 4 * values * F32,
-            kept: blocks * per_block + inputs - lacking,
+            kept: keep.held(self.layers) * per_block + inputs - lacking,
             shared: self.shared_per_token(rank) * tokens * F32
                 + AttentionGrad::bytes(tokens, self.heads)
                 + CrossEntropy::bytes(tokens, self.vocab),
         }
+    }
+
+    /// Numbers of the largest matrix that is multiplied at once.
+    fn largest_matrix(&self) -> usize {
+        let feed_forward = self.activation.columns(self.ffn);
+        self.hidden * self.vocab.max(feed_forward).max(self.heads.stride())
     }
 
     fn norm_count(&self) -> usize {

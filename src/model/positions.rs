@@ -44,11 +44,29 @@ pub(super) fn pairs(config: &Config, dim: usize, neighbours: bool) -> Result<Pai
 
 /// The ways of turning: that of most layers, then that of layers with a window where they have their own.
 pub(super) fn turns(config: &Config, pairs: Pairs) -> Result<Vec<Turn>> {
+    let ratio = rope_ratio(config)?;
     let turn = |rope: Map<String, Value>| {
-        let theta = number(config, &rope, "rope_theta")?.unwrap_or(10_000.0);
+        let theta = number(config, &rope, "rope_theta")?.unwrap_or(10_000.0) * ratio;
         Ok(Turn { theta, scaling: scaling(config, &rope, pairs)? })
     };
     std::iter::once(config.rope()).chain(config.rope_of_windows()).map(turn).collect()
+}
+
+/// What ChatGLM 3 and GLM-4 multiply the frequencies' base by (`modeling_chatglm.py` of chatglm3-6b-32k, glm-4-9b).
+///
+/// # Errors
+/// `UnsupportedBase` for a base that may be a ChatGLM 2, whose ratio divides positions.
+fn rope_ratio(config: &Config) -> Result<f64> {
+    const KEY: &str = "rope_ratio";
+    /// GLM-4's.
+    const VOCABULARY: u64 = 151_552;
+    let Some(ratio) = config.number(KEY)?.filter(|ratio| *ratio != 1.0) else { return Ok(1.0) };
+    let text = |key: &str| config.value().get(key).and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let vocabulary = config.value().get("padded_vocab_size").and_then(Value::as_u64);
+    if ratio <= 0.0 || !(text("_name_or_path").contains("chatglm3") || vocabulary == Some(VOCABULARY)) {
+        return Err(config.unsupported(KEY, &ratio.to_string()));
+    }
+    Ok(ratio)
 }
 
 /// What each layer sees and how it turns.

@@ -78,9 +78,17 @@ impl<'a> Reader<'a> {
         }
         if let Some(quantize) = self.quantize {
             weights = weights.iter().map(|matrix| quantize.matrix(matrix)).collect();
+            of.names.iter().for_each(|name| self.release(&format!("{}.weight", family::at_layer(name, layer))));
         }
         let (weight, bias) = (Frozen::stack(weights), of.bias.then_some(biases));
         Ok(Linear { inputs: of.inputs, outputs, weight, multiplier: 1.0, bias, parts })
+    }
+
+    /// What was copied is not held a second time.
+    fn release(&self, name: &str) {
+        if let Some(tensor) = self.weights.tensors.get(self.called(name)) {
+            self.weights.release(tensor);
+        }
     }
 
     pub fn single(&mut self, name: &String, layer: usize, [inputs, rows]: [usize; 2], bias: bool) -> Result<Linear> {
@@ -110,7 +118,9 @@ impl<'a> Reader<'a> {
         match (matrices, order) {
             (Matrices::InOut, _) => {
                 let stored = self.stored(name, &[cols, rows])?;
-                Ok(vec![stored.gather(rows, cols, |row, col| col * rows + row)])
+                let matrix = stored.gather(rows, cols, |row, col| col * rows + row);
+                self.release(name);
+                Ok(vec![matrix])
             }
             (Matrices::OutIn, None) => Ok(vec![self.table(name, rows, cols)?]),
             (Matrices::OutIn, Some(order)) => {
@@ -125,7 +135,12 @@ impl<'a> Reader<'a> {
 
     /// A matrix as it lies.
     pub fn table(&mut self, name: &str, rows: usize, cols: usize) -> Result<Frozen> {
-        Ok(self.stored(name, &[rows, cols])?.rows(0..rows, cols))
+        let stored = self.stored(name, &[rows, cols])?;
+        let matrix = stored.rows(0..rows, cols);
+        if stored.turned.is_some() {
+            self.release(name);
+        }
+        Ok(matrix)
     }
 
     /// A tensor of a layer, where the data names it and the layer has it.

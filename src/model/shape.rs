@@ -468,6 +468,19 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_multiplies_the_base_where_the_name_tells_which_chatglm_it_is() {
+        for (change, theta) in [
+            (json!({"rope_ratio": 50, "_name_or_path": "THUDM/chatglm3-6b-32k"}), Some(500_000.0)),
+            (json!({"rope_ratio": 500, "padded_vocab_size": 151_552}), Some(5_000_000.0)),
+            (json!({"rope_ratio": 1}), Some(10_000.0)),
+            (json!({"rope_ratio": 50, "_name_or_path": "THUDM/chatglm2-6b-32k"}), None),
+        ] {
+            let found = shape("chatglm", change).map(|shape| shape.turns[0].theta);
+            assert_eq!(found.ok(), theta);
+        }
+    }
+
+    #[test]
     fn other_names_for_keys_mean_the_same() {
         let named = json!({"n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 32, "vocab_size": 256});
         let shape = shape("gpt2", named).unwrap();

@@ -11,8 +11,27 @@ use rayon::prelude::*;
 pub enum Keep {
     /// All that it needs: fastest.
     All,
+    /// All that the last so many blocks need, and the input of each other one, whose rest is made again.
+    Blocks(usize),
     /// Each block's input; the rest is made again, block by block: about a third more work, a fraction of the memory.
     Inputs,
+}
+
+impl Keep {
+    /// How many of `layers` blocks, the last ones, keep all that they need.
+    pub(super) fn whole(self, layers: usize) -> usize {
+        match self {
+            Self::All => layers,
+            Self::Blocks(blocks) => blocks.min(layers),
+            Self::Inputs => 0,
+        }
+    }
+
+    /// How many blocks' activations are held: one is made again at a time.
+    pub(super) fn held(self, layers: usize) -> usize {
+        let whole = self.whole(layers);
+        whole + usize::from(whole < layers)
+    }
 }
 
 /// Buffers of one model that live from step to step: a step of known size allocates next to nothing.
@@ -22,7 +41,9 @@ pub struct Workspace {
     positions: Vec<usize>,
     /// `[T, C]` the input of each block, and the output of the last; two that alternate where nothing is kept.
     inputs: Vec<Vec<f32>>,
-    /// One a block, or one for all.
+    /// Which of them is the output of the last.
+    output: usize,
+    /// One a block that keeps all, and one for all others before them.
     kept: Vec<Kept>,
     shared: Shared,
     /// `[T, C]` the gradient that runs down the residual stream
@@ -51,6 +72,7 @@ impl Model {
             ropes: self.shape.ropes(),
             positions: Vec::new(),
             inputs: Vec::new(),
+            output: 0,
             kept: Vec::new(),
             shared: Shared::default(),
             d: Vec::new(),
@@ -73,16 +95,14 @@ impl Model {
         let loss = self.head(batch, work, true);
         work.head.scatter(&mut work.d, batch.tokens.len() * self.shape.hidden);
         let Workspace { keep, ropes, positions, inputs, kept, shared, d, .. } = work;
-        for layer in (lowest..self.shape.layers).rev() {
+        let (layers, whole) = (self.shape.layers, keep.whole(self.shape.layers));
+        for layer in (lowest..layers).rev() {
             let block = self.block(layer, Some((lora, &places)), ropes, positions, &batch.bounds);
             let x = &inputs[layer];
-            let kept = match keep {
-                Keep::All => &mut kept[layer],
-                Keep::Inputs => {
-                    block.forward_again(x, &mut kept[0], shared);
-                    &mut kept[0]
-                }
-            };
+            let kept = &mut kept[place(layer, layers, whole)];
+            if layer + whole < layers {
+                block.forward_again(x, kept, shared);
+            }
             block.backward(x, kept, shared, d, grad, layer == lowest);
         }
         loss
@@ -106,7 +126,7 @@ impl Model {
         let mut work = self.workspace(Keep::Inputs);
         let places = lora.map(|lora| (lora, self.places(lora)));
         self.forward(places.as_ref().map(|(l, p)| (*l, &p[..])), batch, &mut work, false);
-        self.logits_of(work.inputs.last().map_or(&[], |x| x))
+        self.logits_of(&work.inputs[work.output])
     }
 
     /// `[N, V]` from rows x `[N, C]` of the last block's output.
@@ -165,17 +185,18 @@ impl Model {
     fn forward(&self, adapter: Option<(&Lora, &[LayerPlaces])>, batch: &Batch, work: &mut Workspace, train: bool) {
         let layers = self.shape.layers;
         let size = batch.tokens.len() * self.shape.hidden;
-        let all = train && work.keep == Keep::All;
+        let whole = if train { work.keep.whole(layers) } else { 0 };
         work.place(batch);
-        let Workspace { ropes, positions, inputs, kept, shared, .. } = work;
-        inputs.resize_with(if train { layers + 1 } else { 2 }, Vec::new);
-        inputs.iter_mut().for_each(|x| x.resize(size, 0.0));
-        kept.resize_with(if all { layers } else { 1 }, Kept::default);
+        let (inputs, kept) = (if train { layers + 1 } else { 2 }, if train { work.keep.held(layers) } else { 1 });
+        work.reach(inputs, kept);
+        work.output = inputs - 1;
+        let Workspace { ropes, positions, inputs, output, kept, shared, .. } = work;
+        inputs[..=*output].iter_mut().for_each(|x| x.resize(size, 0.0));
         self.embed(&batch.tokens, positions, &mut inputs[0]);
         for layer in 0..layers {
             let block = self.block(layer, adapter, ropes, positions, &batch.bounds);
             let (x, y) = inputs.split_at_mut(if train { layer + 1 } else { 1 });
-            block.forward(&x[x.len() - 1], &mut kept[if all { layer } else { 0 }], shared, &mut y[0]);
+            block.forward(&x[x.len() - 1], &mut kept[place(layer, layers, whole)], shared, &mut y[0]);
             if !train {
                 inputs.swap(0, 1);
             }
@@ -187,9 +208,8 @@ impl Model {
 
     /// Σ losses over the rows that bear loss; with `gradient`, `work.head.dx` has theirs.
     fn head(&self, batch: &Batch, work: &mut Workspace, gradient: bool) -> f64 {
-        let Workspace { inputs, head, .. } = work;
-        let x = inputs.last().map_or(&[][..], |x| x);
-        head.gather(x, batch, self.shape.hidden);
+        let Workspace { inputs, output, head, .. } = work;
+        head.gather(&inputs[*output], batch, self.shape.hidden);
         let (Shape { centre, logit_cap, .. }, gain) = (&self.shape, &self.weights.norm.gain);
         self.last_norm(&head.x, &mut head.n, &mut head.rstd);
         let dn = gradient.then_some(&mut head.dn[..]);
@@ -203,6 +223,12 @@ impl Model {
     }
 }
 
+/// Where a block's activations are held: the last `whole` blocks have their own, the others share the first place.
+fn place(layer: usize, layers: usize, whole: usize) -> usize {
+    let shared = usize::from(whole < layers);
+    (layer + whole + shared).saturating_sub(layers)
+}
+
 /// The adapter of a block's four linear layers.
 fn adapted<'a>(adapter: Option<(&'a Lora, &'a [LayerPlaces])>, layer: usize) -> [Adapted<'a>; 4] {
     match adapter {
@@ -212,6 +238,12 @@ fn adapted<'a>(adapter: Option<(&'a Lora, &'a [LayerPlaces])>, layer: usize) -> 
 }
 
 impl Workspace {
+    /// Makes room for so many inputs and blocks; what is there already stays, since a loss comes between steps.
+    fn reach(&mut self, inputs: usize, kept: usize) {
+        self.inputs.resize_with(inputs.max(self.inputs.len()), Vec::new);
+        self.kept.resize_with(kept.max(self.kept.len()), Kept::default);
+    }
+
     /// Positions that restart at each document.
     fn place(&mut self, batch: &Batch) {
         self.positions.clear();
@@ -267,7 +299,7 @@ mod tests {
             let lora = model.lora(3, 6.0, &targets).unwrap();
             let (targets, bounds) = (vec![8; 50], vec![0, 20, 50]);
             let batch = Batch { tokens: vec![7; 50], targets, loss: vec![true; 50], bounds };
-            for keep in [Keep::All, Keep::Inputs] {
+            for keep in [Keep::All, Keep::Blocks(1), Keep::Inputs] {
                 holds(&model, &lora, &batch, keep);
             }
         }

@@ -39,6 +39,8 @@ pub struct Train {
     pub validation: f64,
     /// Optimiser steps between checkpoints.
     pub checkpoint_every: u64,
+    /// What the process may take, `"6 GiB"` or `"512 MiB"`; what the machine has when left out.
+    pub memory: Option<String>,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
     /// An adapter folder to go on from.
@@ -65,6 +67,7 @@ impl Default for Train {
             seed: 17,
             validation: 0.05,
             checkpoint_every: 50,
+            memory: None,
             device: "auto".into(),
             init: None,
             init_own: false,
@@ -77,6 +80,18 @@ impl Train {
     pub fn card(&self) -> Option<usize> {
         let number = self.device.strip_prefix("cuda:")?;
         number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten()
+    }
+
+    /// `memory` in bytes.
+    pub fn memory(&self) -> Option<u64> {
+        let (number, unit) = self.memory.as_deref()?.split_once(' ')?;
+        let shift = match unit {
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0 && *n < 1e6)?;
+        Some((number * f64::from(1u32 << shift)) as u64)
     }
 
     pub(super) fn check(&self, path: &Path) -> Result<()> {
@@ -110,6 +125,13 @@ impl Train {
                 path,
                 format!("train.weight-decay must not be negative: {}", self.weight_decay),
                 "leave it out for the default",
+            ));
+        }
+        if let Some(memory) = self.memory.as_ref().filter(|_| self.memory().is_none()) {
+            return Err(refuse(
+                path,
+                format!("train.memory is no size: {memory}"),
+                "for example \"6 GiB\" or \"512 MiB\"",
             ));
         }
         if !matches!(self.device.as_str(), "auto" | "cpu") && self.card().is_none() {

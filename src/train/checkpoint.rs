@@ -8,11 +8,9 @@ use crate::adapter::{HeldOut, StepLoss};
 use crate::data;
 use crate::error::{AtPath, Code, Error, Result};
 use jiff::Timestamp;
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::HashMap;
+use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -65,26 +63,59 @@ struct Metadata {
     counters: Counters,
 }
 
-impl State {
+/// A running state, to be saved: nothing of it is copied, since it may be as large as a fifth of the run's memory.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // as in `State`
+pub struct Running<'a> {
+    pub values: &'a [f32],
+    pub first: &'a [f32],
+    pub second: &'a [f32],
+    pub losses: &'a [StepLoss],
+    pub counters: &'a Counters,
+}
+
+impl Running<'_> {
     /// Writes the checkpoint of a run.
     pub fn save(&self, folder: &Path, identity: &Identity) -> Result<()> {
         let losses: Vec<f64> = self.losses.iter().map(|l| l.loss).collect();
         let held_out: Vec<f64> = self.losses.iter().map(|l| l.held_out.unwrap_or(f64::NAN)).collect();
         let metadata = Metadata { identity: identity.parts().clone(), counters: self.counters.clone() };
         let text = serde_json::to_string(&metadata).expect("our own values serialise");
-        let tensors = [
-            ("values", view(Dtype::F32, self.values.len(), bytemuck::cast_slice(&self.values))),
-            ("first", view(Dtype::F32, self.first.len(), bytemuck::cast_slice(&self.first))),
-            ("second", view(Dtype::F32, self.second.len(), bytemuck::cast_slice(&self.second))),
-            ("losses", view(Dtype::F64, losses.len(), bytemuck::cast_slice(&losses))),
-            ("held-out", view(Dtype::F64, held_out.len(), bytemuck::cast_slice(&held_out))),
+        let tensors: [(&str, Dtype, &[u8]); 5] = [
+            ("losses", Dtype::F64, bytemuck::cast_slice(&losses)),
+            ("held-out", Dtype::F64, bytemuck::cast_slice(&held_out)),
+            ("values", Dtype::F32, bytemuck::cast_slice(self.values)),
+            ("first", Dtype::F32, bytemuck::cast_slice(self.first)),
+            ("second", Dtype::F32, bytemuck::cast_slice(self.second)),
         ];
-        let bytes = safetensors::serialize(tensors, Some(HashMap::from([(METADATA.to_owned(), text)])))
-            .expect("names are unique and shapes fit");
+        let header = header(&tensors, text);
         let path = folder.join(FILE_NAME);
-        data::write_atomically(&path, |file| file.write_all(&bytes).at(&path))
+        data::write_atomically(&path, |file| {
+            let mut write = |bytes: &[u8]| file.write_all(bytes).at(&path);
+            write(&(header.len() as u64).to_le_bytes())?;
+            write(&header)?;
+            tensors.iter().try_for_each(|(.., bytes)| write(bytes))
+        })
     }
+}
 
+/// The header of a safetensors file with these flat tensors, one after the other, padded as the format wants it.
+fn header(tensors: &[(&str, Dtype, &[u8])], metadata: String) -> Vec<u8> {
+    let mut map = Map::new();
+    map.insert("__metadata__".into(), json!({METADATA: metadata}));
+    let mut at = 0;
+    for (name, dtype, bytes) in tensors {
+        let end = at + bytes.len();
+        let length = bytes.len() * 8 / dtype.bitsize();
+        map.insert((*name).into(), json!({"dtype": dtype, "shape": [length], "data_offsets": [at, end]}));
+        at = end;
+    }
+    let mut header = Value::Object(map).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    header
+}
+
+impl State {
     /// Reads the checkpoint of a run; `None` where there is none. One of another plan is refused, and said to be so.
     pub fn load(folder: &Path, identity: &Identity) -> Result<Option<Self>> {
         let path = folder.join(FILE_NAME);
@@ -116,10 +147,6 @@ impl State {
             _ => Ok(()),
         }
     }
-}
-
-fn view(dtype: Dtype, length: usize, bytes: &[u8]) -> TensorView<'_> {
-    TensorView::new(dtype, vec![length], bytes).expect("a flat list has its own length")
 }
 
 fn parse(bytes: &[u8]) -> Result<(Metadata, State), String> {

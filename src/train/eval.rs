@@ -8,7 +8,7 @@ use crate::base::chat::Message;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
 use crate::model::generate::{Sampler, generate};
-use crate::model::{Keep, Lora, Model};
+use crate::model::{Lora, Model, Workspace};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,8 +107,13 @@ pub fn unseen(questions: Vec<Question>, learnt: &[Sample]) -> (Vec<Question>, u6
 }
 
 /// Mean loss over the loss tokens of some documents, in nats; `None` where no token bears loss.
-pub fn loss(model: &Model, lora: Option<&Lora>, documents: &[Document], tokens_at_once: usize) -> Option<f64> {
-    let mut workspace = model.workspace(Keep::Inputs);
+pub fn loss(
+    model: &Model,
+    lora: Option<&Lora>,
+    documents: &[Document],
+    tokens_at_once: usize,
+    workspace: &mut Workspace,
+) -> Option<f64> {
     let (mut sum, mut tokens) = (0.0, 0);
     let mut rest = documents;
     while !rest.is_empty() {
@@ -119,7 +124,7 @@ pub fn loss(model: &Model, lora: Option<&Lora>, documents: &[Document], tokens_a
         };
         let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         let batch = batch(now);
-        sum += model.loss(lora, &batch, &mut workspace);
+        sum += model.loss(lora, &batch, workspace);
         tokens += loss_tokens(&batch);
         rest = later;
     }

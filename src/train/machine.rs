@@ -17,6 +17,11 @@ fn control_group_room() -> Option<u64> {
     Some(limit.saturating_sub(number("memory.current")?.saturating_sub(cache)))
 }
 
+/// The bytes that this process holds now (`VmRSS`); 0 where unknown.
+pub fn resident() -> u64 {
+    fs::read_to_string("/proc/self/status").ok().and_then(|text| kilobytes(&text, "VmRSS:")).unwrap_or(0)
+}
+
 /// The most bytes that this process held (`VmHWM`); 0 where unknown.
 pub fn peak_memory() -> u64 {
     fs::read_to_string("/proc/self/status").ok().and_then(|text| kilobytes(&text, "VmHWM:")).unwrap_or(0)

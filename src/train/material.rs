@@ -3,6 +3,7 @@
 use super::batch::{Rows, fit};
 use super::data::{self, Sample, split};
 use super::eval::{Question, read_questions, unseen};
+use super::memory::data_fits;
 use super::plan::{Format, Plan};
 use super::template::{Document, Renderer};
 use crate::adapter::DataFile;
@@ -53,6 +54,7 @@ impl Material {
     /// Reads, splits, renders and packs.
     pub fn gather(base: &Base, plan: &Plan) -> Result<Self> {
         plan.check()?;
+        data_fits(plan)?;
         let (samples, files) = read_all(plan)?;
         let split = split(samples, plan.held_out_share(), plan.seed);
         let (questions, seen_questions) = match &plan.questions {

@@ -6,7 +6,7 @@ use crate::base::Base;
 use crate::base::family::Family;
 use crate::base::weights::Tensors;
 use crate::error::{Code, Error, Result};
-use crate::model::{Keep, Memory, Shape, weight_bytes};
+use crate::model::{Keep, Memory, Quantize, Shape, weight_bytes};
 
 /// The share of the memory at hand that a run may plan for; the rest is for the data, the program and the system.
 const USABLE: f64 = 0.9;
@@ -14,14 +14,35 @@ const USABLE: f64 = 0.9;
 /// What a run will hold, and what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forecast {
-    /// Bytes, by what they are for.
+    /// Bytes that the program holds already: itself, the tokenizer, the data.
+    pub program: u64,
+    /// Bytes to come, by what they are for.
     pub needed: Memory,
-    /// Bytes that can be had without swapping; unknown where the system doesn't tell.
-    pub available: Option<u64>,
-    /// What the forward keeps: all where it fits, for speed. The result is the same.
+    /// Bytes that all of it may take: what the plan says, or what can be had without swapping; unknown where neither
+    /// tells.
+    pub room: Option<u64>,
+    /// What the forward keeps: as much as fits, for speed. The result is the same.
     pub keep: Keep,
+    /// L
+    pub layers: usize,
     /// Rows that go through the network at a time.
     pub micro_batch: usize,
+}
+
+impl Forecast {
+    /// Blocks whose activations stay until the backward.
+    pub fn blocks_kept(&self) -> usize {
+        match self.keep {
+            Keep::All => self.layers,
+            Keep::Blocks(blocks) => blocks,
+            Keep::Inputs => 0,
+        }
+    }
+
+    /// The process's peak (`VmHWM`).
+    pub fn total(&self) -> u64 {
+        self.program + self.needed.total() as u64
+    }
 }
 
 /// Plans what is kept and what is made again, or refuses at once and names the smallest change that would fit.
@@ -37,10 +58,38 @@ pub fn forecast(base: &Base, plan: &Plan, targets: &[String]) -> Result<Forecast
     }
     let tensors = Tensors::of(base)?;
     let sides = adapted_sides(&tensors, targets);
-    let weights = weight_bytes(&tensors, &family, plan.quantize);
-    judge(plan, machine::memory_available(), |plan, keep| {
+    let program = machine::resident();
+    let room = match plan.memory {
+        Some(memory) => Some(memory),
+        None => machine::memory_available().map(|free| program + (free as f64 * USABLE) as u64),
+    };
+    let can_quantize = plan.quantize.is_none() && !tensors.is_gguf;
+    Judge { plan, program, room, layers: shape.layers, can_quantize }.judge(|plan, keep| {
+        let weights = weight_bytes(&tensors, &family, plan.quantize);
         shape.memory(weights, plan.micro_batch() * plan.sequence, plan.rank, plan.rank * sides, keep)
     })
+}
+
+/// What data take by their size on disk: their text while it is read, and four bytes a token.
+const DATA_SHARE: u64 = 3;
+
+/// Refuses data that would fill the memory before any planning: they are held as tokens, all of them.
+pub(super) fn data_fits(plan: &Plan) -> Result<()> {
+    let sizes = plan.data.iter().map(|source| source.path.metadata().map_or(0, |file| file.len()));
+    let needed = DATA_SHARE * sizes.sum::<u64>();
+    let room = plan.memory.map(|memory| memory.saturating_sub(machine::resident())).or_else(machine::memory_available);
+    match room {
+        Some(room) if needed > (room as f64 * USABLE) as u64 => Err(Error::new(
+            Code::OutOfMemory,
+            format!("the data take about {} MiB when they are read, and {} MiB are free", needed >> 20, room >> 20),
+        )
+        .with_hint(format!(
+            "split them into files of at most {} MiB and learn from one after the other: `train.init` goes on from an \
+             adapter",
+            ((room as f64 * USABLE) as u64 / DATA_SHARE) >> 20
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Σ (in + out) over the adapted projections: so many values a rank.
@@ -52,39 +101,65 @@ fn adapted_sides(tensors: &Tensors, targets: &[String]) -> usize {
     tensors.list.iter().filter(|t| t.shape.len() == 2 && is_adapted(&t.name)).flat_map(|t| &t.shape).sum()
 }
 
-fn judge(plan: &Plan, available: Option<u64>, need: impl Fn(&Plan, Keep) -> Memory) -> Result<Forecast> {
-    let room = available.map_or(u64::MAX, |a| (a as f64 * USABLE) as u64);
-    let fits = |plan: &Plan, keep| need(plan, keep).total() as u64 <= room;
-    if let Some(keep) = [Keep::All, Keep::Inputs].into_iter().find(|keep| fits(plan, *keep)) {
-        return Ok(Forecast { needed: need(plan, keep), available, keep, micro_batch: plan.micro_batch() });
-    }
-    let mebibytes = |bytes: usize| bytes >> 20;
-    let needed = need(plan, Keep::Inputs);
-    let error = Error::new(
-        Code::OutOfMemory,
-        format!("this training needs {} MiB, and {} MiB are free to plan with", mebibytes(needed.total()), room >> 20),
-    );
-    Err(match smaller(plan).into_iter().find(|(_, smaller)| fits(smaller, Keep::Inputs)) {
-        Some((change, plan)) => {
-            error.with_hint(format!("{change} would need {} MiB", mebibytes(need(&plan, Keep::Inputs).total())))
-        }
-        None => error.with_hint(format!(
-            "the weights alone take {} MiB; use a machine with more memory, or a smaller base",
-            mebibytes(needed.weights)
-        )),
-    })
+/// What a plan is judged by.
+struct Judge<'a> {
+    plan: &'a Plan,
+    program: u64,
+    room: Option<u64>,
+    layers: usize,
+    can_quantize: bool,
 }
 
-/// Smaller plans, the least felt change first: fewer rows at a time, then shorter rows.
-fn smaller(plan: &Plan) -> Vec<(String, Plan)> {
-    let fewer = (1..plan.micro_batch())
-        .rev()
-        .map(|n| (format!("train.micro-batch = {n}"), Plan { micro_batch: Some(n), ..plan.clone() }));
-    let shorter = std::iter::successors(Some(plan.sequence / 2), |s| Some(s / 2)).take_while(|s| *s >= 16).map(|s| {
-        let change = format!("train.sequence = {s} with train.micro-batch = 1");
-        (change, Plan { sequence: s, micro_batch: Some(1), ..plan.clone() })
-    });
-    fewer.chain(shorter).collect()
+impl Judge<'_> {
+    fn judge(&self, need: impl Fn(&Plan, Keep) -> Memory) -> Result<Forecast> {
+        let total = |plan: &Plan, keep| self.program + need(plan, keep).total() as u64;
+        let fits = |plan: &Plan, keep| self.room.is_none_or(|room| total(plan, keep) <= room);
+        let fewer_and_fewer = (1..self.layers).rev().map(Keep::Blocks);
+        let keeps = [Keep::All].into_iter().chain(fewer_and_fewer).chain([Keep::Inputs]);
+        if let Some(keep) = keeps.into_iter().find(|keep| fits(self.plan, *keep)) {
+            let Self { program, room, layers, .. } = *self;
+            let (needed, micro_batch) = (need(self.plan, keep), self.plan.micro_batch());
+            return Ok(Forecast { program, needed, room, keep, layers, micro_batch });
+        }
+        let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+        let error = Error::new(
+            Code::OutOfMemory,
+            format!(
+                "this training needs {} MiB, and {} MiB are there to plan with",
+                mebibytes(total(self.plan, Keep::Inputs)),
+                self.room.unwrap_or(u64::MAX) >> 20
+            ),
+        );
+        Err(match self.smaller().into_iter().find(|(_, smaller)| fits(smaller, Keep::Inputs)) {
+            Some((change, plan)) => {
+                error.with_hint(format!("{change} would need {} MiB", mebibytes(total(&plan, Keep::Inputs))))
+            }
+            None => error.with_hint(format!(
+                "the weights alone take {} MiB; use a machine with more memory, or a smaller base",
+                mebibytes(need(self.plan, Keep::Inputs).weights as u64)
+            )),
+        })
+    }
+
+    /// Smaller plans, the least felt change first: fewer rows at a time, then fewer bits of the base, then shorter rows.
+    fn smaller(&self) -> Vec<(String, Plan)> {
+        let plan = self.plan;
+        let fewer = (1..plan.micro_batch())
+            .rev()
+            .map(|n| (format!("train.micro-batch = {n}"), Plan { micro_batch: Some(n), ..plan.clone() }));
+        let with_one_row = if plan.micro_batch() > 1 { " with train.micro-batch = 1" } else { "" };
+        let quantized = |(word, quantize)| {
+            let change = format!("base.quantize = \"{word}\"{with_one_row}");
+            (change, Plan { quantize: Some(quantize), micro_batch: Some(1), ..plan.clone() })
+        };
+        let fewer_bits = [("int8", Quantize::Int8), ("nf4", Quantize::Nf4)].map(quantized);
+        let shorter = std::iter::successors(Some(plan.sequence / 2), |s| Some(s / 2)).take_while(|s| *s >= 16);
+        let shorter = shorter.map(|s| {
+            let change = format!("train.sequence = {s} with train.micro-batch = 1");
+            (change, Plan { sequence: s, micro_batch: Some(1), ..plan.clone() })
+        });
+        fewer.chain(fewer_bits.into_iter().filter(|_| self.can_quantize)).chain(shorter).collect()
+    }
 }
 
 #[cfg(test)]
@@ -113,39 +188,68 @@ mod tests {
             validation: 0.0,
             checkpoint_every: 1,
             init: None,
+            memory: None,
             folder: "f".into(),
         }
     }
 
-    /// 1000 bytes of weights; 10 bytes a token when all is kept, 1 when not.
+    /// 1000 MiB of weights; 10 MiB a token and four layers when all is kept, 1 when nothing is.
     fn need(plan: &Plan, keep: Keep) -> Memory {
         let tokens = plan.micro_batch() * plan.sequence;
-        let kept = if keep == Keep::All { 10 * tokens } else { tokens };
-        Memory { weights: 1000 << 20, adapter: 0, kept: kept << 20, shared: 0 }
+        let kept = match keep {
+            Keep::All => 10 * tokens,
+            Keep::Blocks(blocks) => tokens + 2 * blocks * tokens,
+            Keep::Inputs => tokens,
+        };
+        let weights = match plan.quantize {
+            None => 1000,
+            Some(Quantize::Int8) => 500,
+            Some(Quantize::Nf4) => 250,
+        };
+        Memory { weights: weights << 20, adapter: 0, kept: kept << 20, shared: 0 }
     }
 
-    fn judged(mebibytes: u64) -> Result<Forecast> {
-        judge(&plan(), Some(((mebibytes << 20) as f64 / USABLE) as u64 + 2), need)
+    /// 100 MiB are held already.
+    fn judged(plan: &Plan, mebibytes: Option<u64>, can_quantize: bool) -> Result<Forecast> {
+        let room = mebibytes.map(|m| m << 20);
+        Judge { plan, program: 100 << 20, room, layers: 4, can_quantize }.judge(need)
     }
 
     #[test]
     fn what_fits_keeps_as_much_as_it_can() {
-        assert_eq!(judged(6120).unwrap().keep, Keep::All);
-        assert_eq!(judged(6119).unwrap().keep, Keep::Inputs);
-        assert_eq!(judge(&plan(), None, need).unwrap().keep, Keep::All);
+        for (mebibytes, keep) in
+            [(6220, Keep::All), (6219, Keep::Blocks(3)), (2700, Keep::Blocks(1)), (2635, Keep::Inputs)]
+        {
+            let forecast = judged(&plan(), Some(mebibytes), true).unwrap();
+            assert_eq!(forecast.keep, keep);
+            assert!(forecast.total() <= mebibytes << 20);
+        }
+        assert_eq!(judged(&plan(), None, true).unwrap().keep, Keep::All);
     }
 
     #[test]
-    fn what_does_not_fit_hears_the_smallest_change() {
-        for (mebibytes, said) in [
-            (1511, "train.micro-batch = 3 would need 1384 MiB"),
-            (1130, "train.micro-batch = 1 would need 1128 MiB"),
-            (1100, "train.sequence = 64 with train.micro-batch = 1 would need 1064 MiB"),
-            (900, "the weights alone take 1000 MiB"),
-        ] {
-            let error = judged(mebibytes).unwrap_err();
+    fn what_does_not_fit_hears_the_smallest_change_and_that_fits() {
+        let change = |said: &str, plan: Plan| match said {
+            "train.micro-batch = 3 would need 1484 MiB" => Plan { micro_batch: Some(3), ..plan },
+            "train.micro-batch = 1 would need 1228 MiB" => Plan { micro_batch: Some(1), ..plan },
+            "base.quantize = \"int8\" with train.micro-batch = 1 would need 728 MiB" => {
+                Plan { micro_batch: Some(1), quantize: Some(Quantize::Int8), ..plan }
+            }
+            "base.quantize = \"nf4\" with train.micro-batch = 1 would need 478 MiB" => {
+                Plan { micro_batch: Some(1), quantize: Some(Quantize::Nf4), ..plan }
+            }
+            "train.sequence = 64 with train.micro-batch = 1 would need 1164 MiB" => {
+                Plan { micro_batch: Some(1), sequence: 64, ..plan }
+            }
+            other => panic!("{other}"),
+        };
+        for (mebibytes, can_quantize) in [(1611, true), (1230, true), (1200, true), (500, true), (1200, false)] {
+            let error = judged(&plan(), Some(mebibytes), can_quantize).unwrap_err();
             assert_eq!(error.code, Code::OutOfMemory);
-            assert!(error.hint().unwrap().starts_with(said), "{mebibytes}: {:?}", error.hint());
+            let smaller = change(error.hint().unwrap(), plan());
+            judged(&smaller, Some(mebibytes), can_quantize).unwrap();
         }
+        let error = judged(&plan(), Some(1000), false).unwrap_err();
+        assert!(error.hint().unwrap().starts_with("the weights alone take 1000 MiB"), "{error}");
     }
 }

@@ -57,6 +57,8 @@ pub struct Plan {
     pub checkpoint_every: u64,
     /// An adapter folder to go on from.
     pub init: Option<PathBuf>,
+    /// Bytes that the process may take; what the machine has when not said. Changes nothing about the result.
+    pub memory: Option<u64>,
     /// Where the checkpoint and the adapter go; changes nothing about the result.
     pub folder: PathBuf,
 }

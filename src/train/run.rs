@@ -2,7 +2,7 @@
 //! adapter folder, record, curve.
 
 use super::batch::{batch, loss_tokens};
-use super::checkpoint::{Counters, State};
+use super::checkpoint::{Counters, Running, State};
 use super::event::{Event, Step, Trained};
 use super::material::Material;
 use super::optim::{Optimiser, mean_and_clip};
@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
 
     fn measure_before(&mut self, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<()> {
         if self.counters.before.is_none() {
-            let loss = self.held_out_loss(None, observe);
+            let loss = self.held_out_loss(false, observe);
             self.counters.before = Some(self.ask(None, loss, observe, stop)?);
         }
         Ok(())
@@ -253,15 +253,16 @@ impl<'a> Run<'a> {
     }
 
     fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
-        let loss = self.held_out_loss(Some(&self.lora), observe);
+        let loss = self.held_out_loss(true, observe);
         if let Some(last) = self.losses.last_mut() {
             last.held_out = loss;
         }
     }
 
-    fn held_out_loss(&self, lora: Option<&Lora>, observe: &mut dyn FnMut(Event)) -> Option<f64> {
+    fn held_out_loss(&mut self, adapted: bool, observe: &mut dyn FnMut(Event)) -> Option<f64> {
         let at_once = self.plan.micro_batch() * self.plan.sequence;
-        let loss = eval::loss(self.model, lora, &self.material.held_out, at_once);
+        let lora = adapted.then_some(&self.lora);
+        let loss = eval::loss(self.model, lora, &self.material.held_out, at_once, &mut self.workspace);
         if let Some(loss) = loss {
             observe(Event::HeldOut { step: self.counters.step, loss });
         }
@@ -296,12 +297,12 @@ impl<'a> Run<'a> {
 
     fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
         self.clock.read(&mut self.counters);
-        let state = State {
-            values: self.lora.values.clone(),
-            first: self.optimiser.first.clone(),
-            second: self.optimiser.second.clone(),
-            losses: self.losses.clone(),
-            counters: self.counters.clone(),
+        let state = Running {
+            values: &self.lora.values,
+            first: &self.optimiser.first,
+            second: &self.optimiser.second,
+            losses: &self.losses,
+            counters: &self.counters,
         };
         data::private_folder(&self.plan.folder)?;
         state.save(&self.plan.folder, self.identity)?;
@@ -321,6 +322,8 @@ impl<'a> Run<'a> {
     /// Adapter, curve, and last the record, whose digest says that the adapter beside it is whole.
     fn finish(mut self, after: HeldOut) -> Result<Trained> {
         self.clock.read(&mut self.counters);
+        // what is written below is copied once more; the steps' buffers are not needed any longer
+        self.workspace = self.model.workspace(Keep::Inputs);
         let state_folder = &self.plan.folder;
         let folder = state_folder.join(adapter::FOLDER);
         data::private_folder(&folder)?;

@@ -29,6 +29,10 @@ mod engine;
 #[cfg(feature = "ml")]
 mod gguf;
 #[cfg(feature = "ml")]
+mod memory;
+#[cfg(feature = "ml")]
+mod templates;
+#[cfg(feature = "ml")]
 mod tokenizers;
 #[cfg(feature = "ml")]
 mod train;

@@ -1,5 +1,6 @@
 //! Training: masks, packing, accumulation, exact resume, whatever the threads; adapters in and out.
 
+pub mod shaped;
 pub mod tiny;
 
 use crate::commands::{command, sealwright};
@@ -239,6 +240,7 @@ fn what_is_made_again_is_what_was_kept() {
         model.train_step(&lora, &batch, &mut gradient, &mut model.workspace(keep));
         gradient
     };
+    assert_eq!(gradient(Keep::All), gradient(Keep::Blocks(1)), "so the memory at hand changes no byte");
     assert_eq!(gradient(Keep::All), gradient(Keep::Inputs), "so the memory at hand changes no byte");
 }
 
@@ -378,7 +380,7 @@ fn hostile_adapter_headers_are_refused() {
 }
 
 /// Starts a training, waits for its first checkpoint, and sends it a signal.
-fn interrupted(folder: &Path, signal: &str) -> std::process::ExitStatus {
+pub fn interrupted(folder: &Path, signal: &str) -> std::process::ExitStatus {
     let mut child = command(folder, &["train", "--json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (checkpoint, begun) = (folder.join(".sealwright/checkpoint.safetensors"), Instant::now());
     while !checkpoint.exists() && begun.elapsed() < Duration::from_secs(120) {
@@ -401,11 +403,12 @@ fn killed_or_stopped_by_ctrl_c_a_command_goes_on_to_the_same_bytes() {
     let out = sealwright(whole.path(), &["train", "--json", "--allow-denied"]);
     let lines: Vec<serde_json::Value> =
         String::from_utf8(out.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(lines.len(), 401, "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(lines.len(), 402, "{}", String::from_utf8_lossy(&out.stderr));
     for key in ["step", "loss", "tokens", "tokens-per-second", "lr", "grad-norm"] {
-        assert!(lines[0].get(key).is_some_and(serde_json::Value::is_number), "{key}");
+        assert!(lines[1].get(key).is_some_and(serde_json::Value::is_number), "{key}");
     }
-    assert!(lines[400]["peak-memory"].as_u64().unwrap() > 0 && lines[400]["adapter"].is_string());
+    assert!(lines[0]["memory"]["planned"].as_u64().unwrap() > 0);
+    assert!(lines[401]["peak-memory"].as_u64().unwrap() > 0 && lines[401]["adapter"].is_string());
 
     let killed = place();
     assert_eq!(interrupted(killed.path(), "-KILL").code(), None);

@@ -61,7 +61,7 @@ pub fn text(ids: impl IntoIterator<Item = u32>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn tokenizer() -> serde_json::Value {
+pub fn tokenizer() -> serde_json::Value {
     // GPT-2's alphabet: printable bytes stand for themselves, the others for characters from 256 on
     let printable = |b: u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let mut others = 256..;
@@ -174,6 +174,7 @@ pub fn plan(folder: &Path, state: &str) -> Plan {
         validation: 0.1,
         checkpoint_every: 5,
         init: None,
+        memory: None,
         folder: folder.join(state),
     }
 }
