@@ -294,7 +294,7 @@ impl Card {
         self.plain(Unit::of("activation", element), kernel, threads, &[buffers, &shape].concat())
     }
 
-    /// to `[rows, width]` = factor · table[ids], and places[positions] where there are learned positions (f32).
+    /// to `[rows, width]` = factor · `table[ids]`, and `places[positions]` where there are learned positions (f32).
     #[allow(clippy::too_many_arguments)] // all of the operation's data
     pub fn embed(
         &self,
@@ -320,12 +320,12 @@ impl Card {
         self.plain(Unit::of("rows", to.element), "embed", rows * width.div_ceil(8), &arguments)
     }
 
-    /// to `[rows, width]` = from[ids] (i32 `[rows]`).
+    /// to `[rows, width]` = `from[ids]` (i32 `[rows]`).
     pub fn gather(&self, from: Part<'_>, ids: &Buffer, rows: usize, width: usize, to: Part<'_>) -> Result<()> {
         self.move_rows("gather", from, ids, rows, width, to)
     }
 
-    /// to `[rows, width]` = from[places], zero where the place is negative.
+    /// to `[rows, width]` = `from[places]`, zero where the place is negative.
     pub fn scatter(&self, from: Part<'_>, places: &Buffer, rows: usize, width: usize, to: Part<'_>) -> Result<()> {
         self.move_rows("scatter", from, places, rows, width, to)
     }
