@@ -57,7 +57,8 @@ fn plan(out: &mut StdoutLock<'_>) -> Answer {
     for (weights, gib) in
         [(CardWeights::Bf16, 80), (CardWeights::Fp8, 80), (CardWeights::Bf16, 40), (CardWeights::Nf4, 12)]
     {
-        let step = CardStep { weights, tokens: TOKENS, rank: 16, values: 41_943_040 };
+        let bytes = shape.weights_on_card(weights);
+        let step = CardStep { weights: bytes, element: Element::Bf16, tokens: TOKENS, rank: 16, values: 41_943_040 };
         match shape.card_plan(step, (gib << 30) * 9 / 10) {
             Some((keep, memory)) => writeln!(
                 out,
@@ -107,8 +108,9 @@ fn multiplies(card: &Card, out: &mut StdoutLock<'_>) -> Answer {
         let [x, w, y] = [tokens * inputs, outputs * inputs, tokens * outputs].map(|n| room(card, n, 2));
         let (x, w, y) = (x?, w?, y?);
         let (x, w, y) = (wide(&x, inputs), wide(&w, inputs), wide(&y, outputs));
-        let forward = || card.matmul(y, true, 1.0, (x, Transpose::No), (w, Transpose::Yes), [tokens, outputs, inputs]);
-        let backward = || card.matmul(x, false, 1.0, (y, Transpose::No), (w, Transpose::No), [tokens, inputs, outputs]);
+        let forward =
+            || card.matmul(y, Some(y), 1.0, (x, Transpose::No), (w, Transpose::Yes), [tokens, outputs, inputs]);
+        let backward = || card.matmul(x, None, 1.0, (y, Transpose::No), (w, Transpose::No), [tokens, inputs, outputs]);
         let work = 2e-12 * (tokens * outputs * inputs) as f64;
         for (way, (first, mean)) in [("y = y + x Wt", timed(card, forward)?), ("dx = dy W", timed(card, backward)?)] {
             writeln!(out, "multiply {name} {way}: {:.0} TFLOP/s; the first call {:.1} ms", work / mean, 1e3 * first)?;
@@ -122,7 +124,7 @@ fn attention(card: &Card, out: &mut StdoutLock<'_>) -> Answer {
         ("2 documents of 4096", vec![0, SEQUENCE, TOKENS]),
         ("16 documents of 512", (0..=16).map(|n| n * 512).collect()),
     ] {
-        let tiles = Tiles::new(card, &bounds, 0)?;
+        let tiles = Tiles::new(card, &bounds)?;
         let width = HEADS.query * HEADS.dim;
         let [qkv, dqkv] = [0; 2].map(|_| room(card, TOKENS * HEADS.stride(), 2));
         let [o, d] = [0; 2].map(|_| room(card, TOKENS * width, 2));

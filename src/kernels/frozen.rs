@@ -49,6 +49,12 @@ impl Bytes {
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
+
+    /// All of them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn all(&self) -> &[u8] {
+        self.part(0..self.len())
+    }
 }
 
 impl fmt::Debug for Bytes {
@@ -137,6 +143,12 @@ impl Frozen {
     /// Bytes that its numbers take, in memory or in the mapped file.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.format.bytes()).sum()
+    }
+
+    /// Rows of each matrix that it is made of, and how they are kept.
+    #[cfg(feature = "cuda")]
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &Format)> {
+        self.parts.iter().map(|part| (part.rows, &part.format))
     }
 
     /// The rows `[from, from + out.len() / cols)` as f32.

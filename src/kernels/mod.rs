@@ -19,7 +19,7 @@ mod matmul;
 mod nf4;
 mod norm;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod rope;
 mod route;
 mod tanh;

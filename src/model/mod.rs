@@ -7,7 +7,8 @@
 //! forward that keeps a named set of activations and a backward that uses them (`block`).
 
 mod block;
-mod card_memory;
+#[cfg(feature = "cuda")]
+mod card;
 mod divergence;
 mod experts;
 pub mod generate;
@@ -21,7 +22,8 @@ mod shape;
 mod step;
 mod weights;
 
-pub use card_memory::{CardKeep, CardMemory, CardStep, CardWeights};
+#[cfg(feature = "cuda")]
+pub use card::{CardKeep, CardMemory, CardModel, CardStep, CardTraining, CardWeights};
 pub use divergence::{Divergence, divergence};
 pub use memory::Memory;
 pub use positions::{Kind, Turn};

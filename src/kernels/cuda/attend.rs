@@ -11,7 +11,7 @@ use crate::kernels::{Heads, Scores};
 /// Rows of a tile.
 const TILE: usize = 64;
 
-/// The tiles of attention: at most 64 rows each, none over a document's end. Made once a batch.
+/// The tiles of attention: at most 64 rows each, none over a document's end. Cut anew for each batch.
 pub struct Tiles {
     tiles: Buffer,
     count: usize,
@@ -19,15 +19,36 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// Of documents at `bounds` = `[0, …, T]`; room for `room` tiles, so that a batch of another cut starts the same blocks.
-    pub fn new(card: &Card, bounds: &[usize], room: usize) -> Result<Self> {
-        let document =
-            |d: &[usize]| (d[0]..d[1]).step_by(TILE).map(|row| [row, (row + TILE).min(d[1]), d[0], d[1]]).collect();
-        let mut tiles: Vec<[usize; 4]> = bounds.windows(2).flat_map(|d| -> Vec<[usize; 4]> { document(d) }).collect();
-        let count = tiles.len().max(room);
-        tiles.resize(count, [0; 4]);
-        let bytes: Vec<u8> = tiles.iter().flatten().flat_map(|n| (*n as i32).to_le_bytes()).collect();
-        Ok(Self { tiles: card.upload(&bytes)?, count, tokens: bounds.last().copied().unwrap_or(0) })
+    /// Bytes for the tiles of any batch of so many tokens.
+    pub fn room(tokens: usize) -> usize {
+        // where each token is a document there is a tile a token
+        16 * tokens
+    }
+
+    /// None yet, in memory of [`Tiles::room`] bytes.
+    pub fn within(tiles: Buffer) -> Self {
+        Self { tiles, count: 0, tokens: 0 }
+    }
+
+    /// Of documents at `bounds` = `[0, …, T]`.
+    pub fn new(card: &Card, bounds: &[usize]) -> Result<Self> {
+        let mut tiles = Self::within(card.alloc(Self::room(bounds.last().copied().unwrap_or(0)))?);
+        tiles.cut(card, bounds)?;
+        Ok(tiles)
+    }
+
+    /// Those of documents at `bounds` in place of what was there.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub fn cut(&mut self, card: &Card, bounds: &[usize]) -> Result<()> {
+        let tiles = bounds.windows(2).flat_map(|d| {
+            let document = [d[0], d[1]];
+            (d[0]..d[1]).step_by(TILE).map(move |row| [row, (row + TILE).min(document[1]), document[0], document[1]])
+        });
+        let bytes: Vec<u8> = tiles.flatten().flat_map(|n| (n as i32).to_le_bytes()).collect();
+        (self.count, self.tokens) = (bytes.len() / 16, bounds.last().copied().unwrap_or(0));
+        card.write(&self.tiles, &bytes)
     }
 }
 

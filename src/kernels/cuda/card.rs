@@ -31,9 +31,17 @@ pub struct Card {
     engine: Arc<Engine>,
 }
 
-/// Numbers on a card; freed when dropped.
-pub struct Buffer {
+/// One allocation; freed when the last buffer in it is dropped.
+struct Memory {
     engine: Arc<Engine>,
+    at: u64,
+    bytes: usize,
+}
+
+/// Numbers on a card: an allocation, or a part of one.
+#[derive(Clone)]
+pub struct Buffer {
+    memory: Arc<Memory>,
     at: u64,
     bytes: usize,
 }
@@ -47,9 +55,10 @@ impl Card {
         Ok(Self { engine: Arc::new(Engine::Driver(Driver::open(ordinal)?)) })
     }
 
+    /// A CPU that stands in for a card, its threads in the order of that number ([`Emulator::new`]).
     #[cfg(test)]
-    pub(super) fn emulated(emulator: Emulator) -> Self {
-        Self { engine: Arc::new(Engine::Emulator(emulator)) }
+    pub(crate) fn emulated(order: u32) -> Option<Self> {
+        Some(Self { engine: Arc::new(Engine::Emulator(Emulator::new(order)?)) })
     }
 
     /// Its name, as the driver has it.
@@ -72,7 +81,7 @@ impl Card {
     pub fn alloc(&self, bytes: usize) -> Result<Buffer> {
         let bytes = bytes.max(1);
         let at = on!(&*self.engine, e => e.alloc(bytes))?;
-        Ok(Buffer { engine: self.engine.clone(), at, bytes })
+        Ok(Buffer { memory: Arc::new(Memory { engine: self.engine.clone(), at, bytes }), at, bytes })
     }
 
     /// Bytes of this machine's, copied.
@@ -103,6 +112,15 @@ impl Card {
         on!(&*self.engine, e => e.read(from.at, out))
     }
 
+    /// Copies the beginning of a buffer to another, as long as that is.
+    ///
+    /// # Panics
+    /// When it is shorter.
+    pub fn copy(&self, from: &Buffer, to: &Buffer) -> Result<()> {
+        assert!(to.bytes <= from.bytes, "{} bytes out of {}", to.bytes, from.bytes);
+        on!(&*self.engine, e => e.copy(from.at, to.at, to.bytes))
+    }
+
     /// Fills a buffer with zeros.
     pub fn clear(&self, buffer: &Buffer) -> Result<()> {
         on!(&*self.engine, e => e.clear(buffer.at, buffer.bytes))
@@ -114,6 +132,14 @@ impl Card {
     /// `NoDevice` where something of it failed.
     pub fn wait(&self) -> Result<()> {
         on!(&*self.engine, e => e.wait())
+    }
+
+    /// Compiles and loads kernels before they are first asked for, so that what is missing is said before anything is done.
+    ///
+    /// # Errors
+    /// `NoDevice` where there is neither a compiler nor code that one made.
+    pub fn prepare(&self, units: &[Unit]) -> Result<()> {
+        units.iter().try_for_each(|unit| on!(&*self.engine, e => e.prepare(*unit)))
     }
 
     /// Starts a kernel. Its arguments must be those of the source, and what they point at as long as it says: `ops` alone
@@ -144,9 +170,19 @@ impl Buffer {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// A part of it, which keeps the whole alive.
+    ///
+    /// # Panics
+    /// When it is shorter.
+    pub fn slice(&self, from: usize, bytes: usize) -> Self {
+        let end = from.checked_add(bytes).filter(|end| *end <= self.bytes);
+        assert!(end.is_some(), "{bytes} bytes from {from} on of a buffer of {}", self.bytes);
+        Self { memory: self.memory.clone(), at: self.at + from as u64, bytes }
+    }
 }
 
-impl Drop for Buffer {
+impl Drop for Memory {
     fn drop(&mut self) {
         on!(&*self.engine, e => e.free(self.at, self.bytes));
     }

@@ -24,9 +24,13 @@ pub(super) struct Driver {
     stream: sys::CUstream,
     multiply: lt_sys::cublasLtHandle_t,
     workspace: u64,
+    modules: Mutex<BTreeMap<Unit, Module>>,
     functions: Mutex<BTreeMap<(Unit, String), Function>>,
     algorithms: Mutex<BTreeMap<Shape, lt_sys::cublasLtMatmulAlgo_t>>,
 }
+
+#[derive(Clone, Copy)]
+struct Module(sys::CUmodule);
 
 #[derive(Clone, Copy)]
 struct Function(sys::CUfunction);
@@ -34,13 +38,20 @@ struct Function(sys::CUfunction);
 // SAFETY: handles of the driver and of cublasLt may be used from any thread, one at a time or at once (CUDA C Programming
 // Guide, "Multi-threading"; cublasLt's handle is read-only after its creation). `current` names the context first.
 unsafe impl Send for Driver {}
-// SAFETY: as above; the two tables stand behind locks.
+// SAFETY: as above; the tables stand behind locks.
 unsafe impl Sync for Driver {}
+// SAFETY: a module is never unloaded, and its handle belongs to the context, not to a thread.
+unsafe impl Send for Module {}
 // SAFETY: a function's handle is valid as long as its module, which is never unloaded.
 unsafe impl Send for Function {}
 
-/// What the choice of an algorithm depends on.
-type Shape = ([usize; 6], [Transpose; 2], [Element; 2]);
+/// What the choice of an algorithm depends on: sizes, strides, how a and b lie, the types, and what addresses divide by.
+type Shape = ([usize; 7], [Transpose; 2], [Element; 2], [u32; 4]);
+
+/// The largest power of two that an address is a multiple of, as far as cublasLt asks: 256.
+fn alignment(at: u64) -> u32 {
+    1 << at.trailing_zeros().min(8)
+}
 
 fn failed(what: &str, error: cuda::DriverError) -> Error {
     let code = match error.0 {
@@ -92,6 +103,7 @@ impl Driver {
             stream,
             multiply: lt::create_handle().map_err(multiply_failed)?,
             workspace,
+            modules: Mutex::default(),
             functions: Mutex::default(),
             algorithms: Mutex::default(),
         })
@@ -145,6 +157,12 @@ impl Driver {
         unsafe { cuda::memcpy_dtoh_sync(out, at) }.map_err(|e| failed("copying from the card", e))
     }
 
+    pub fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        self.current()?;
+        // SAFETY: the caller checked that both buffers are as long; the stream keeps the order.
+        unsafe { cuda::memcpy_dtod_async(to, from, bytes, self.stream) }.map_err(|e| failed("copying on the card", e))
+    }
+
     pub fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         self.current()?;
         // SAFETY: the buffer at `at` is as long, and the stream keeps the order.
@@ -172,21 +190,38 @@ impl Driver {
         .map_err(|e| failed(kernel, e))
     }
 
-    /// A kernel of a unit, which is compiled and loaded when it is first asked for.
+    /// Compiles and loads a unit.
+    pub fn prepare(&self, unit: Unit) -> Result<()> {
+        self.current()?;
+        self.module(unit).map(|_| ())
+    }
+
+    /// A unit, which is compiled and loaded when it is first asked for.
+    fn module(&self, unit: Unit) -> Result<Module> {
+        let mut modules = self.modules.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = modules.get(&unit) {
+            return Ok(*known);
+        }
+        let code = kernels_of(unit, &self.target)?;
+        // SAFETY: the context is current, and `code` is a whole module, which the driver checks; it is never unloaded.
+        let module = unsafe { cuda::module::load_data(code.as_ptr().cast()) }
+            .map_err(|e| failed(&format!("{} on {}", unit.name(), self.name), e))?;
+        modules.insert(unit, Module(module));
+        Ok(Module(module))
+    }
+
+    /// A kernel of a unit.
     fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<Function> {
         let mut functions = self.functions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let key = (unit, kernel.to_owned());
         if let Some(known) = functions.get(&key) {
             return Ok(*known);
         }
-        let code = kernels_of(unit, &self.target)?;
+        let module = self.module(unit)?;
         let name = CString::new(kernel).expect("kernels' names have no zero bytes");
         let says = |e| failed(&format!("{} on {}", unit.name(), self.name), e);
-        // SAFETY: the context is current, and `code` is a whole module, which the driver checks; it is never unloaded.
-        let function = unsafe {
-            let module = cuda::module::load_data(code.as_ptr().cast()).map_err(says)?;
-            cuda::module::get_function(module, name).map_err(says)?
-        };
+        // SAFETY: the module was loaded by the driver and is never unloaded.
+        let function = unsafe { cuda::module::get_function(module.0, name) }.map_err(says)?;
         if shared > PLAIN_SHARED {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function was given by the driver; a size beyond the card's is an error, which is passed on.
@@ -224,6 +259,8 @@ impl Driver {
         let a = Owned::new(sides(p.rows, p.inner, p.a)?, destroy);
         let b = Owned::new(sides(p.inner, p.cols, p.b)?, destroy);
         let c = Owned::new(layout(p.rows, p.cols, p.c.1, result)?, destroy);
+        let onto = p.onto.unwrap_or(p.c);
+        let added = Owned::new(layout(p.rows, p.cols, onto.1, result)?, destroy);
         // b comes first, see above
         for (attribute, turned) in [
             (lt_sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, p.b.2),
@@ -234,10 +271,10 @@ impl Driver {
             unsafe { lt::set_matmul_desc_attribute(description.0, attribute, (&raw const turned).cast(), 4) }
                 .map_err(multiply_failed)?;
         }
-        let algorithm = self.algorithm(&p, description.0, [b.0, a.0, c.0])?;
-        let (scale, keep) = (p.scale, if p.keep { 1.0f32 } else { 0.0 });
+        let algorithm = self.algorithm(&p, description.0, [b.0, a.0, added.0, c.0])?;
+        let (scale, keep) = (p.scale, if p.onto.is_some() { 1.0f32 } else { 0.0 });
         // SAFETY: `ops` checked that each matrix lies within its buffer; the layouts say the same shapes. The two factors
-        // are read before the call returns, and c is both read and written, as cublasLt allows.
+        // are read before the call returns, and what is added may be what is written, as cublasLt allows.
         unsafe {
             lt::matmul(
                 self.multiply,
@@ -248,8 +285,8 @@ impl Driver {
                 b.0,
                 p.a.0 as *const c_void,
                 a.0,
-                p.c.0 as *const c_void,
-                c.0,
+                onto.0 as *const c_void,
+                added.0,
                 p.c.0 as *mut c_void,
                 c.0,
                 &raw const algorithm,
@@ -266,9 +303,12 @@ impl Driver {
         &self,
         p: &Product,
         description: lt_sys::cublasLtMatmulDesc_t,
-        [b, a, c]: [lt_sys::cublasLtMatrixLayout_t; 3],
+        [b, a, added, c]: [lt_sys::cublasLtMatrixLayout_t; 4],
     ) -> Result<lt_sys::cublasLtMatmulAlgo_t> {
-        let shape = ([p.rows, p.cols, p.inner, p.a.1, p.b.1, p.c.1], [p.a.2, p.b.2], p.elements);
+        let onto = p.onto.unwrap_or(p.c);
+        let sizes = [p.rows, p.cols, p.inner, p.a.1, p.b.1, p.c.1, onto.1];
+        let aligned = [p.b.0, p.a.0, onto.0, p.c.0].map(alignment);
+        let shape = (sizes, [p.a.2, p.b.2], p.elements, aligned);
         let mut known = self.algorithms.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(algorithm) = known.get(&shape) {
             return Ok(*algorithm);
@@ -278,12 +318,25 @@ impl Driver {
             let _ = unsafe { lt::destroy_matmul_pref(p) };
         });
         let room = WORKSPACE;
-        let most = lt_sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-        // SAFETY: the attribute is a uint64 (cublasLt.h), read before the call returns; the handles are alive.
+        use lt_sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+        let most = Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+        let divided = [
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+        ];
+        // SAFETY: the first attribute is a uint64, the others are uint32 (cublasLt.h), read before the calls return; the
+        // handles are alive.
         let found = unsafe {
             lt::set_matmul_pref_attribute(preference.0, most, (&raw const room).cast(), size_of::<usize>())
                 .map_err(multiply_failed)?;
-            lt::get_matmul_algo_heuristic(self.multiply, description, b, a, c, c, preference.0)
+            for (attribute, bytes) in divided.into_iter().zip(&aligned) {
+                // without it cublasLt takes 256 for granted, and columns of a wider matrix begin elsewhere
+                lt::set_matmul_pref_attribute(preference.0, attribute, (&raw const *bytes).cast(), size_of::<u32>())
+                    .map_err(multiply_failed)?;
+            }
+            lt::get_matmul_algo_heuristic(self.multiply, description, b, a, added, c, preference.0)
         }
         .map_err(multiply_failed)?;
         known.insert(shape, found.algo);

@@ -103,9 +103,20 @@ impl Emulator {
         Ok(())
     }
 
+    pub fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: as in `write`; the caller checked both buffers.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
     pub fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         // SAFETY: as in `write`.
         unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
+        Ok(())
+    }
+
+    /// All kernels are in the library.
+    pub fn prepare(&self, _unit: Unit) -> Result<()> {
         Ok(())
     }
 
@@ -133,10 +144,20 @@ impl Emulator {
             (floats(&bytes, operand), rows, cols, stride, turned)
         };
         let (a, b) = (side(p.rows, p.inner, p.a), side(p.inner, p.cols, p.b));
-        let mut there = vec![0; ((p.rows - 1) * p.c.1 + p.cols) * result.size()];
-        self.read(p.c.0, &mut there)?;
-        let mut c = floats(&there, result);
-        matmul(MatMut::strided(&mut c, p.rows, p.cols, p.c.1), p.keep, p.scale, view(&a), view(&b), Threads::One);
+        let there = |(at, stride): (u64, usize)| -> Result<Vec<f32>> {
+            let mut there = vec![0; ((p.rows - 1) * stride + p.cols) * result.size()];
+            self.read(at, &mut there)?;
+            Ok(floats(&there, result))
+        };
+        let mut c = there(p.c)?;
+        if let Some(onto) = p.onto {
+            let onto = (there(onto)?, onto.1);
+            for (to, from) in c.chunks_mut(p.c.1).zip(onto.0.chunks(onto.1)) {
+                to[..p.cols].copy_from_slice(&from[..p.cols]);
+            }
+        }
+        let out = MatMut::strided(&mut c, p.rows, p.cols, p.c.1);
+        matmul(out, p.onto.is_some(), p.scale, view(&a), view(&b), Threads::One);
         self.write(p.c.0, &bytes(&c, result))
     }
 }

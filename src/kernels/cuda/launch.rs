@@ -45,7 +45,7 @@ pub enum Transpose {
     Yes,
 }
 
-/// c `[rows, cols]` = keep · c + scale · a `[rows, inner]` · b `[inner, cols]`; sums are f32.
+/// c `[rows, cols]` = onto + scale · a `[rows, inner]` · b `[inner, cols]`; sums are f32.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Product {
     pub rows: usize,
@@ -58,5 +58,6 @@ pub(super) struct Product {
     /// The type of a and b, and that of c.
     pub elements: [Element; 2],
     pub scale: f32,
-    pub keep: bool,
+    /// What is added, of c's type: address, and elements between rows; it may be c.
+    pub onto: Option<(u64, usize)>,
 }

@@ -67,6 +67,7 @@ impl Library {
                 "cuMemFree_v2",
                 "cuMemcpyHtoD_v2",
                 "cuMemcpyDtoH_v2",
+                "cuMemcpyDtoDAsync_v2",
                 "cuMemsetD8Async",
                 "cuModuleLoadData",
                 "cuModuleGetFunction",

@@ -14,6 +14,7 @@ mod emulator;
 mod launch;
 mod library;
 mod ops;
+mod packed;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -26,4 +27,5 @@ pub use cubin::{Usage, usage};
 pub use launch::Transpose;
 pub use library::{Library, Probe};
 pub use ops::{Blocks, Norm, Packed, Part, Rows};
+pub use packed::Weight;
 pub use source::{Element, Unit};

@@ -431,15 +431,19 @@ impl Card {
         self.plain(Unit::of("adamw", element), "adamw", n, &arguments)
     }
 
-    /// Σ x² of n f32, added up in a fixed order.
-    pub fn squares(&self, x: &Buffer, n: usize) -> Result<f64> {
-        let pieces = n.div_ceil(PIECE);
-        let sums = self.alloc(8 * pieces)?;
-        let launch = Launch { grid: [pieces as u32, 1, 1], threads: THREADS, shared: 0 };
-        let arguments = [Pointer(sums.at()), x.part(Element::F32, 0).holding(n), Long(n as i64)];
+    /// Bytes that [`Card::squares`] of n numbers works in.
+    pub fn squares_room(n: usize) -> usize {
+        8 * n.div_ceil(PIECE)
+    }
+
+    /// Σ x² of n f32, added up in a fixed order; `sums` is room to work in.
+    pub fn squares(&self, x: &Buffer, n: usize, sums: &Buffer) -> Result<f64> {
+        let room = Self::squares_room(n);
+        let launch = Launch { grid: [n.div_ceil(PIECE) as u32, 1, 1], threads: THREADS, shared: 0 };
+        let arguments = [bytes_of(sums, room), x.part(Element::F32, 0).holding(n), Long(n as i64)];
         self.launch(Unit::of("adamw", Element::F32), "squares", launch, &arguments)?;
-        let mut bytes = vec![0; 8 * pieces];
-        self.read(&sums, &mut bytes)?;
+        let mut bytes = vec![0; room];
+        self.read(sums, &mut bytes)?;
         Ok(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).sum())
     }
 
@@ -476,12 +480,13 @@ impl Card {
         self.plain(Unit::of("dequant", to.element), kernel, n, &arguments)
     }
 
-    /// c `[rows, cols]` = keep · c + scale · a · b; a and b share a type, and lie turned over where it says so.
+    /// c `[rows, cols]` = onto + scale · a · b; a and b share a type, c and `onto` (which may be c) do, and a and b lie
+    /// turned over where it says so.
     #[allow(clippy::too_many_arguments)] // all of the operation's data
     pub fn matmul(
         &self,
         c: Rows<'_>,
-        keep: bool,
+        onto: Option<Rows<'_>>,
         scale: f32,
         (a, a_turned): (Rows<'_>, Transpose),
         (b, b_turned): (Rows<'_>, Transpose),
@@ -495,6 +500,10 @@ impl Card {
         lies(b, b_turned, inner, cols);
         c.holding(rows, cols);
         assert_eq!(a.part.element, b.part.element, "two types in one multiply");
+        if let Some(onto) = onto {
+            onto.holding(rows, cols);
+            assert_eq!(onto.part.element, c.part.element, "a sum of two types");
+        }
         self.multiply(Product {
             rows,
             cols,
@@ -504,7 +513,7 @@ impl Card {
             c: (c.part.at(), c.stride),
             elements: [a.part.element, c.part.element],
             scale,
-            keep,
+            onto: onto.map(|onto| (onto.part.at(), onto.stride)),
         })
     }
 }

@@ -65,6 +65,15 @@ impl Unit {
         (0..SOURCES.len()).flat_map(elements).flat_map(heads).collect()
     }
 
+    /// The units that a training step asks for, over heads of `dim` columns.
+    pub fn of_step(dim: usize, element: Element) -> Vec<Self> {
+        let plain = ["activation", "adamw", "cross_entropy", "dequant", "norm", "rope", "rows"];
+        let plain = plain.into_iter().map(|name| Self::of(name, element));
+        // the gradient is f32 whatever is multiplied
+        let squares = (element != Element::F32).then(|| Self::of("adamw", Element::F32));
+        plain.chain(squares).chain(Self::of_heads(dim, element)).collect()
+    }
+
     /// The unit of a source file, without its ending.
     ///
     /// # Panics
@@ -76,7 +85,7 @@ impl Unit {
     }
 
     /// The unit of attention over heads of `dim` columns; `None` where they are too wide.
-    pub(super) fn of_heads(dim: usize, element: Element) -> Option<Self> {
+    pub fn of_heads(dim: usize, element: Element) -> Option<Self> {
         let units = Self::all().into_iter();
         units.filter(|u| u.element == element && u.head.is_some_and(|head| head >= dim)).min_by_key(|u| u.head)
     }

@@ -1,10 +1,12 @@
 //! What a training step will hold on a card, before it starts, and what is kept, made again or moved so that it fits.
 //!
-//! A closed formula, in bf16: activations, gradients and what is multiplied take 2 bytes a number, adapters, their
-//! gradient and the optimiser's two means 4 each. Nothing is allocated in a step, so the peak is the sum.
+//! What is counted is what will be asked for: the buffers of a step are carved (`room`) once without a card and once on it.
+//! Nothing is allocated in a step, so the peak is the sum.
 
-use super::Shape;
+use super::room;
 use crate::kernels::Nf4;
+use crate::kernels::cuda::Element;
+use crate::model::Shape;
 
 /// How the frozen projections are kept. Embedding and head stay bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,20 +28,20 @@ pub enum CardKeep {
     Narrow,
     /// Each block's input: nearly half more work.
     Inputs,
-    /// Each block's input, in this machine's memory; it comes back while the block above it is worked on.
-    OnHost,
 }
 
 impl CardKeep {
     /// From the fastest on.
-    pub const ALL: [Self; 4] = [Self::Rows, Self::Narrow, Self::Inputs, Self::OnHost];
+    pub const ALL: [Self; 3] = [Self::Rows, Self::Narrow, Self::Inputs];
 }
 
 /// What a step is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardStep {
-    /// How the frozen weights are kept.
-    pub weights: CardWeights,
+    /// Bytes of the frozen weights.
+    pub weights: usize,
+    /// The type of activations and of what is multiplied.
+    pub element: Element,
     /// T
     pub tokens: usize,
     /// R on every projection.
@@ -48,7 +50,7 @@ pub struct CardStep {
     pub values: usize,
 }
 
-/// Bytes on the card, by what they are for, and on the host.
+/// Bytes on the card, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardMemory {
     /// Frozen weights, and the matrix that is bf16 while it is multiplied.
@@ -57,14 +59,12 @@ pub struct CardMemory {
     pub adapter: usize,
     /// What the forward leaves for the backward.
     pub kept: usize,
-    /// Buffers that all blocks share.
+    /// Buffers that all blocks share, and the batch itself.
     pub shared: usize,
     /// Logits of a chunk and their gradient.
     pub head: usize,
     /// What the multiply and the driver take for themselves.
     pub workspace: usize,
-    /// Pinned memory of this machine.
-    pub host: usize,
 }
 
 impl CardMemory {
@@ -74,40 +74,15 @@ impl CardMemory {
     }
 }
 
-/// Rows whose logits are held at once.
-const LOGITS: usize = 512;
 /// The multiply's workspace, and what a context with its modules takes: a guess until it is measured on a card.
 const WORKSPACE: usize = (32 << 20) + (400 << 20);
 const BF16: usize = 2;
-const F32: usize = 4;
 
 impl Shape {
-    /// Numbers of a block's projections: q, k, v; o; gate and up; down.
-    fn projections_of_a_block(&self) -> [usize; 4] {
-        let out = self.heads.query * self.heads.dim;
-        let up = self.activation.columns(self.ffn);
-        [self.heads.stride() * self.hidden, out * self.hidden, up * self.hidden, self.ffn * self.hidden]
-    }
-
     /// What such a step holds.
     pub fn card_memory(&self, step: CardStep, keep: CardKeep) -> CardMemory {
-        let CardStep { tokens, rank, values, .. } = step;
-        let (input, kept) = (tokens * self.hidden * BF16, tokens * self.kept_on_card(rank, keep));
-        let blocks = if keep < CardKeep::Inputs { self.layers } else { 1 };
-        let (on_card, host) = match keep {
-            // the one that is worked on, the one that comes, and what comes out at the end
-            CardKeep::OnHost => (3 * input, self.layers * input),
-            _ => ((self.layers + 1) * input, 0),
-        };
-        CardMemory {
-            weights: self.weights_on_card(step.weights),
-            adapter: values * (4 * F32 + BF16),
-            kept: on_card + blocks * kept,
-            shared: tokens * self.shared_on_card(rank),
-            head: LOGITS.min(tokens) * self.vocab * (F32 + BF16),
-            workspace: WORKSPACE,
-            host,
-        }
+        let [adapter, kept, shared, head] = room::bytes(self, step, keep);
+        CardMemory { weights: step.weights, adapter, kept, shared, head, workspace: WORKSPACE }
     }
 
     /// The fastest way to keep that fits so many bytes; `None` where none does.
@@ -116,8 +91,10 @@ impl Shape {
         all.find(|(_, memory)| memory.total() <= room)
     }
 
-    fn weights_on_card(&self, weights: CardWeights) -> usize {
-        let block = self.projections_of_a_block();
+    /// Bytes of a network's weights without norms and biases, and of the matrix that is bf16 while it is multiplied.
+    pub fn weights_on_card(&self, weights: CardWeights) -> usize {
+        let (out, up) = (self.heads.query * self.heads.dim, self.activation.columns(self.ffn));
+        let block = [self.heads.stride() * self.hidden, out * self.hidden, up * self.hidden, self.ffn * self.hidden];
         let projections = self.layers * block.iter().sum::<usize>();
         let tables = (if self.tied { 1 } else { 2 }) * self.vocab * self.hidden * BF16;
         let widest = block.into_iter().max().unwrap_or(0) * BF16;
@@ -127,26 +104,6 @@ impl Shape {
                 CardWeights::Nf4 => Nf4::bytes_of(projections) + widest,
                 CardWeights::Fp8 => 2 * projections,
             }
-    }
-
-    /// Bytes a token of what a block leaves besides its input: h, rstd twice, qkv, out, lse, x · Aᵀ; gu where it is kept.
-    fn kept_on_card(&self, rank: usize, keep: CardKeep) -> usize {
-        let out = self.heads.query * self.heads.dim;
-        let gate_up = if keep == CardKeep::Rows { self.activation.columns(self.ffn) } else { 0 };
-        let numbers = self.hidden + self.heads.stride() + out + gate_up + self.projections * rank;
-        numbers * BF16 + (self.heads.query + 2) * F32
-    }
-
-    /// Bytes a token: n, act, gu, the gradients of n, act, gu, out, qkv and of the stream, delta, x · Aᵀ's gradient.
-    fn shared_on_card(&self, rank: usize) -> usize {
-        let out = self.heads.query * self.heads.dim;
-        let numbers = 3 * self.hidden
-            + 2 * self.ffn
-            + 2 * self.activation.columns(self.ffn)
-            + out
-            + self.heads.stride()
-            + self.projections * rank;
-        numbers * BF16 + self.heads.query * F32
     }
 }
 
@@ -174,7 +131,8 @@ mod tests {
     }
 
     fn step(weights: CardWeights, tokens: usize) -> CardStep {
-        CardStep { weights, tokens, rank: RANK, values: VALUES }
+        let weights = eight_billion().weights_on_card(weights);
+        CardStep { weights, element: Element::Bf16, tokens, rank: RANK, values: VALUES }
     }
 
     #[track_caller]
@@ -198,8 +156,12 @@ mod tests {
         near(kept(CardKeep::Narrow), 18_432.0 * 2.0 * 4096.0 * 32.0 / 1e9, 0.02);
         // the inputs, and one block's own
         near(kept(CardKeep::Inputs), 1.07 + 14_336.0 * 2.0 * 4096.0 / 1e9, 0.05);
-        near(shape.card_memory(step(CardWeights::Bf16, 4096), CardKeep::OnHost).host, 1.074, 0.001);
-        near(shape.card_memory(step(CardWeights::Bf16, 4096), CardKeep::Rows).shared, 0.9, 0.05);
+        // 84,080 numbers a token; delta, the batch's whole numbers and the turns' table 676 bytes
+        near(
+            shape.card_memory(step(CardWeights::Bf16, 4096), CardKeep::Rows).shared,
+            (84_080.0 * 2.0 + 676.0) * 4096.0 / 1e9,
+            0.001,
+        );
     }
 
     #[test]
