@@ -123,20 +123,23 @@ fn follow_links<'p>(
 ) {
     let by = format!("{of}card's license_link");
     for link in subject.on(Topic::LicenseLink) {
-        let records = match links::follow(&link.says, subject, judge.policies) {
+        let (records, why) = match links::follow(&link.says, subject, judge.policies) {
             Target::OwnFile => continue,
-            Target::Records(records) => records,
-            Target::Unknown(why) => {
-                judge.evidence(
-                    F::LinkNotRead,
-                    CARD,
-                    format!("the card says that its licence is at {}: {why}, and it proves nothing", link.says),
-                    "read what stands there, and put a copy into the base's folder",
-                );
-                judge.asks_about(&link.says);
-                continue;
-            }
+            Target::Records { of, read } => (of, (!read).then_some("by general knowledge alone it is a known text's")),
+            Target::Unknown(why) => (Vec::new(), Some(why)),
         };
+        if let Some(why) = why {
+            judge.evidence(
+                F::LinkNotRead,
+                CARD,
+                format!("the card says that its licence is at {}: {why}, and it proves nothing", link.says),
+                "read what stands there, and put a copy into the base's folder",
+            );
+            judge.asks_about(&link.says);
+        }
+        if records.is_empty() {
+            continue;
+        }
         let is_one_of = |id: &&str| records.iter().any(|r| r.id == *id);
         let found: Vec<&str> = chain.members[texts.clone()].iter().map(|m| m.record.id.as_str()).collect();
         if found.iter().chain(named).any(is_one_of) {

@@ -25,6 +25,11 @@ pub struct Record {
     /// Where its text is found, as cards link to it: without what an address may vary in (`links.rs`).
     #[serde(default)]
     pub links: Vec<String>,
+    /// Where it was read that its text is there, and when; with `links`.
+    pub links_source: Option<String>,
+    /// The same by general knowledge: such an address clears nothing.
+    #[serde(default)]
+    pub links_unread: Vec<String>,
     pub standing: Standing,
     pub read_on: jiff::civil::Date,
     pub commercial_use: Vec<CommercialUse>,
@@ -372,6 +377,8 @@ pub struct Question {
     pub text: String,
     /// Facts or kinds of obligation.
     pub bears_on: Vec<String>,
+    /// Where it stands, if that is not the clause of what it bears on.
+    pub clause: Option<String>,
     pub uses: Vec<QuestionUse>,
     pub open: Open,
 }

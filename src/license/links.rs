@@ -7,8 +7,8 @@ use super::subject::Subject;
 
 /// What stands at an address.
 pub(super) enum Target<'p> {
-    /// The text of one of these.
-    Records(Vec<&'p Record>),
+    /// The text of one of these. `read`: was that read anywhere, or is it general knowledge?
+    Records { of: Vec<&'p Record>, read: bool },
     /// A file of the base, which is judged itself.
     OwnFile,
     /// Nobody here knows; why.
@@ -22,9 +22,11 @@ pub(super) fn follow<'p>(address: &str, subject: &Subject, policies: &'p Policie
         let file = file.trim_start_matches("./");
         subject.texts.iter().any(|t| t.name.eq_ignore_ascii_case(file))
     };
-    let known: Vec<&Record> = policies.records().filter(|r| r.links.contains(&plain)).collect();
-    if !known.is_empty() {
-        return Target::Records(known);
+    let leads = |r: &&Record| r.links.contains(&plain) || r.links_unread.contains(&plain);
+    let of: Vec<&Record> = policies.records().filter(leads).collect();
+    if !of.is_empty() {
+        let read = of.iter().any(|r| r.links.contains(&plain));
+        return Target::Records { of, read };
     }
     if !address.contains("://") {
         return if is_here(address) { Target::OwnFile } else { Target::Unknown("no such file is in the folder") };
@@ -36,7 +38,7 @@ pub(super) fn follow<'p>(address: &str, subject: &Subject, policies: &'p Policie
     }
     let model = policies.lineage().find(&repository).filter(|model| model.is_certain());
     match model.and_then(|model| policies.record(&model.license)) {
-        Some(record) => Target::Records(vec![record]),
+        Some(record) => Target::Records { of: vec![record], read: true },
         None => Target::Unknown("what stands there was not read"),
     }
 }

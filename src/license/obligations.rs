@@ -140,7 +140,8 @@ pub fn questions(judge: &mut Judge<'_>, member: &Member<'_>, duties: &[Obligatio
         let Some(term) = bears.filter(|_| concerns(question, judge.declared)) else { continue };
         let code = if question.open == Open::Review { F::OpenQuestion } else { F::NotedQuestion };
         let duty = duties.iter().find(|d| d.term == *term).map(|d| d.clause.as_str());
-        let at = At { term, clause: duty.unwrap_or_else(|| member.record.clause(term)) };
+        let clause = question.clause.as_deref().or(duty);
+        let at = At { term, clause: clause.unwrap_or_else(|| member.record.clause(term)) };
         let remedy =
             if question.open == Open::Review { "have it judged, and rule on it" } else { "nothing: good to know" };
         judge.at(member, code, at, question.text.clone(), remedy);

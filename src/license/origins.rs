@@ -142,13 +142,16 @@ fn credited<'p>(
         }
         Some(_) => {}
         None if due.is_empty() => {}
-        None => judge.about(
-            record,
-            F::AttributionMissing,
-            &data.path,
-            format!("{} asks that the source of {} be named, and no credit is stated", record.id, data.path),
-            "state it in the origin: `credit = \"title, author, address\"`",
-        ),
+        None => {
+            judge.about(
+                record,
+                F::AttributionMissing,
+                &data.path,
+                format!("{} asks that the source of {} be named, and no credit is stated", record.id, data.path),
+                "state it in the origin: `credit = \"title, author, address\"`",
+            );
+            judge.findings.last_mut().expect("just pushed").clause = Some(due[0].clause.clone());
+        }
     }
     let unmet = data.credit.is_none().then(|| format!("nothing says whom to credit for {}", data.path));
     due.into_iter().map(|duty| Obligation::of(judge.policies, record, duty, unmet.clone())).collect()

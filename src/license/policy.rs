@@ -109,9 +109,14 @@ impl Policies {
         for (name, text) in files.under("licenses/") {
             let record: Record = data::parse(Path::new(name), text)?;
             vocabulary.check(Path::new(name), &record)?;
-            if let Some(link) = record.links.iter().find(|link| links::plain(link) != **link) {
+            let mut addresses = record.links.iter().chain(&record.links_unread);
+            if let Some(link) = addresses.find(|link| links::plain(link) != **link) {
                 let error = Error::input(Path::new(name), format!("a link is not as it is compared: {link}"));
                 return Err(error.with_hint(format!("write it as {}", links::plain(link))));
+            }
+            if record.links.is_empty() == record.links_source.is_some() {
+                let error = Error::input(Path::new(name), "`links` and `links-source` need each other");
+                return Err(error.with_hint("an address that nobody looked up stands in `links-unread`"));
             }
             if let Some(what) = super::agreement::contradictions(&record).first() {
                 let error = Error::input(Path::new(name), format!("the record contradicts itself: {what}"));

@@ -92,10 +92,10 @@ fn replaced(record: &Record) -> Vec<Said> {
     record.replaced.iter().map(said).collect()
 }
 
-/// The open questions of one kind; they stand at the clauses of what they bear on.
+/// The open questions of one kind; they stand at their own clause, and at those of what they bear on.
 fn asked(record: &Record, open: Open) -> Vec<Said> {
     let clause = |question: &Question| {
-        let mut clauses: Vec<String> = Vec::new();
+        let mut clauses: Vec<String> = question.clause.iter().cloned().collect();
         for said in question.bears_on.iter().flat_map(|word| says(record, word)) {
             if said.clause != "silent" && !clauses.contains(&said.clause) {
                 clauses.push(said.clause);

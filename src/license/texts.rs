@@ -43,11 +43,11 @@ pub fn read<'p>(chain: &mut Chain<'p>, file: &TextFile, subject: &Subject, judge
             add_known(chain, known, file, judge.policies);
         }
         Identity::Similar(id, role, score) => {
-            let what = if role == Role::UsePolicy { "use policy of " } else { "" };
+            let what = if role == Role::UsePolicy { "the use policy of " } else { "" };
             let told = told(&differences(text, &id, role, judge.policies));
             // an altered word in a long text is a difference, however few are
             let alike = (score * 100.0).min(99.0);
-            let message = format!("{} resembles the {what}{id} ({alike:.0} %) but is not its text{told}", file.name);
+            let message = format!("{} resembles {what}{id} ({alike:.0} %) but is not its text{told}", file.name);
             similar(judge, file, message, &id);
             chain.list(Some(&id), &file.name, How::Similar, Some((score * 1000.0).round() / 1000.0));
             if role == Role::UsePolicy {

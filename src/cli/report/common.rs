@@ -105,7 +105,8 @@ pub fn reading(reading: &Reading) -> String {
         Standing::AddressOnly => "not read, an address found",
     };
     let digest = |t: &ReadText| t.sha256.map(|digest| digest.to_string()[..SHOWN].to_owned());
-    let texts: Vec<String> = reading.texts.iter().filter_map(digest).collect();
+    let mut texts: Vec<String> = reading.texts.iter().filter_map(digest).collect();
+    texts.dedup(); // one text, from two sources
     let from = if texts.is_empty() { String::new() } else { format!(" from {}", texts.join(", ")) };
     format!("{how} on {}{from}", reading.read_on)
 }

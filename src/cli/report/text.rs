@@ -17,6 +17,9 @@ pub fn text(judged: &Judged) -> String {
     }
     out.push_str(&wrapped(&next(report), "  "));
     out.push_str("\nlicences\n");
+    if report.licenses().is_empty() {
+        out.push_str("  none was found\n");
+    }
     for listed in report.licenses() {
         let id = listed.id.as_deref().unwrap_or("unknown");
         let _ = writeln!(out, "  {id}, known by {}: {}", common::how(listed), common::of(listed));
