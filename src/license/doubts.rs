@@ -25,6 +25,7 @@ pub fn judge(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) -> Vec
             "put the base's config.json into its folder, or rule on it",
         );
     }
+    dimensions(subject, judge);
     parents(subject, judge);
     relation(subject, judge);
     relicensed(subject, chain, judge);
@@ -33,6 +34,19 @@ pub fn judge(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) -> Vec
     acceptance(subject, judge);
     data_sets(subject, judge);
     conditions(subject, chain, judge)
+}
+
+/// Weights that the config is not of: the two were put together, or one of them is broken.
+fn dimensions(subject: &Subject, judge: &mut Judge<'_>) {
+    let against: Vec<&Evidence> = subject.on(Topic::Tensors).collect();
+    let Some(first) = against.first() else { return };
+    let told = |e: &&Evidence| format!("{} ({})", e.says, e.at.as_deref().unwrap_or(&e.file));
+    judge.evidence(
+        F::DimensionsDiffer,
+        &first.file,
+        format!("the tensors are not those of the config: {}", against.iter().map(told).collect::<Vec<_>>().join("; ")),
+        "get weights and config of one model from its maker, or rule on whose weights these are",
+    );
 }
 
 /// Does another file name a parent that is not of the card's family?
@@ -151,7 +165,7 @@ fn tokenizer(subject: &Subject, chain: &Chain<'_>, judge: &mut Judge<'_>) {
     let listed = |id: &String| chain.listed.iter().any(|l| l.id.as_ref() == Some(id) && l.how != How::Data);
     // a model whose dimensions and licence are known may have taken the tokenizer alone
     let known = subject.shape.as_ref().map_or_else(Vec::new, |shape| judge.policies.lineage().of_shape(shape));
-    if family.licenses.iter().any(listed) || known.iter().any(|model| listed(&model.license)) {
+    if family.licenses.iter().any(listed) || known.iter().any(|model| model.is_certain() && listed(&model.license)) {
         return;
     }
     judge.evidence(

@@ -2,6 +2,7 @@
 
 use super::norms::Norms;
 use super::shape::Shape;
+use super::tensors::Tensors;
 use super::text::MAX_BYTES;
 use crate::base::gguf::Gguf;
 use crate::base::{Base, Card, Norm, is_hub_name};
@@ -44,6 +45,8 @@ pub enum Topic {
     Architecture,
     /// Its dimensions.
     Dimensions,
+    /// What its tensors' shapes contradict in its config.
+    Tensors,
     /// What its tokenizer calls itself.
     Tokenizer,
     /// Its norms' weights: the digest of their fingerprints.
@@ -137,11 +140,22 @@ impl Gathering {
         }
     }
 
-    /// The dimensions that the config names, or else the weights show.
+    /// The dimensions that the config names; those of the weights where it names none, or they contradict it.
     pub fn dimensions(&mut self, base: &Base) -> Option<Shape> {
+        let weights = Tensors::of(base);
+        let mut of_weights = weights.iter().find_map(|tensors| Some((tensors.shape()?, tensors.file)));
+        for tensors in &weights {
+            let against = tensors.against(base.config.value());
+            against.iter().for_each(|(says, name)| {
+                self.add(Topic::Tensors, says, &file_name(tensors.file), shown(name));
+            });
+            if !against.is_empty() {
+                of_weights = tensors.shape().map(|shape| (shape, tensors.file)).or(of_weights);
+            }
+        }
         let of_config = Shape::of(base.config.value()).map(|shape| (shape, base.config.path()));
-        let of_weights = || Some((Shape::of_weights(&base.headers)?, base.headers.files.first()?.as_path()));
-        let (shape, file) = of_config.or_else(of_weights)?;
+        let contradicted = self.0.iter().any(|e| e.topic == Topic::Tensors);
+        let (shape, file) = if contradicted { of_weights.or(of_config) } else { of_config.or(of_weights) }?;
         self.add(Topic::Dimensions, &shape.to_string(), &file_name(file), None);
         Some(shape)
     }

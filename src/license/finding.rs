@@ -180,6 +180,9 @@ findings! {
     /// The tokenizer is a family's, and no licence of that family was found.
     TokenizerResembles = "tokenizer-resembles", "lineage", Note,
         "Is it proven that the base has {what}'s tokenizer alone, and none of its weights?";
+    /// The weights' tensors have other dimensions than the config names.
+    DimensionsDiffer = "dimensions-differ", "lineage", Review,
+        "Is it known whose weights these are, and is the config that belongs to them at hand?";
     /// Card, configs and weights name different models that the base was made from.
     ParentsDiffer = "parents-differ", "lineage", Review,
         "Is it settled what the base was made from, and are the licences of all of it judged here?";

@@ -5,6 +5,7 @@ use super::chain::{BASE, Chain};
 use super::claims;
 use super::finding::FindingCode as F;
 use super::judge::Judge;
+use super::lineage::Model;
 use super::member::How;
 use super::parents;
 use super::subject::{Adapter, Subject, TextFile};
@@ -82,8 +83,11 @@ fn read_adapter<'p>(chain: &mut Chain<'p>, adapter: &Adapter, base: &Subject, ju
 fn compare_shape(chain: &Chain<'_>, subject: &Subject, judge: &mut Judge<'_>) {
     let Some(shape) = &subject.shape else { return };
     let alike = judge.policies.lineage().of_shape(shape);
-    let found = |id: &str| chain.listed.iter().any(|l| l.id.as_deref() == Some(id) && l.how != How::Data);
-    if alike.is_empty() || alike.iter().any(|model| found(&model.license)) {
+    let found =
+        |model: &Model| chain.listed.iter().any(|l| l.id.as_ref() == Some(&model.license) && l.how != How::Data);
+    // an entry that nobody looked up clears no base of being another's child
+    let (own, alike): (Vec<&Model>, Vec<&Model>) = alike.into_iter().partition(|model| found(model));
+    if alike.is_empty() || own.iter().any(|model| model.is_certain()) {
         return;
     }
     let shown = &alike[..alike.len().min(MAX_ALIKE)];

@@ -51,6 +51,7 @@ mod sketch;
 mod spans;
 mod statements;
 mod subject;
+mod tensors;
 mod text;
 mod texts;
 mod verdict;

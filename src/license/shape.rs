@@ -1,18 +1,10 @@
 //! A network's public dimensions: fine-tuning keeps them, so they say whose child a model may be when its card is silent.
 
-use crate::base::{Headers, TensorHeader};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A vocabulary may have grown by this many tokens (chat marks, padding) and still be the same one.
 const GROWN: u64 = 1024;
-
-/// Ends of the names of an embedding, as families call it.
-const EMBEDDINGS: [&str; 5] =
-    ["embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight", "tok_embeddings.weight"];
-/// Ends of the names of the feed-forward network's first matrix.
-const FEED_FORWARDS: [&str; 5] =
-    ["mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.c_fc.weight", "mlp.fc1.weight", "feed_forward.w1.weight"];
 
 /// Dimensions; one that is not known is not compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +27,7 @@ pub struct Shape {
 impl Shape {
     /// Out of a `config.json`, in the words of any family; `None` where it leaves out what must be compared.
     pub fn of(config: &Value) -> Option<Self> {
-        let text = config.get("text_config").filter(|inner| config.get("hidden_size").is_none() && inner.is_object());
-        let config = text.unwrap_or(config);
+        let config = text_part(config);
         let count = |keys: &[&str]| keys.iter().find_map(|key| config.get(*key)?.as_u64());
         Some(Self {
             hidden: count(&["hidden_size", "n_embd", "d_model"])?,
@@ -48,23 +39,6 @@ impl Shape {
         })
     }
 
-    /// Out of the weights' headers, for a folder without a config: the embedding says width and vocabulary, the names say
-    /// how many blocks there are. How the width is split into heads stands in no tensor.
-    pub fn of_weights(headers: &Headers) -> Option<Self> {
-        let matrix = |ends: &[&str]| {
-            let named = |t: &&TensorHeader| t.shape.len() == 2 && ends.iter().any(|end| t.name.ends_with(end));
-            headers.tensors.iter().find(named).map(|t| (t.shape[0] as u64, t.shape[1] as u64))
-        };
-        let (vocabulary, hidden) = matrix(&EMBEDDINGS)?;
-        let names = headers.tensors.iter().map(|t| &t.name).chain(&headers.indexed);
-        let blocks = names.filter_map(|name| name.split('.').find_map(|part| part.parse::<u32>().ok()));
-        let ffn = matrix(&FEED_FORWARDS).and_then(|sides| match sides {
-            (wide, width) | (width, wide) if width == hidden => Some(wide),
-            _ => None, // packed into other numbers
-        });
-        Some(Self { hidden, layers: u64::from(blocks.max()?) + 1, heads: None, kv_heads: None, ffn, vocabulary })
-    }
-
     /// May a model of the shape `self` be a child of one of the shape `parent`?
     pub fn resembles(&self, parent: &Self) -> bool {
         let agree = |one: Option<u64>, other: Option<u64>| one.zip(other).is_none_or(|(one, other)| one == other);
@@ -74,6 +48,12 @@ impl Shape {
             && agree(self.ffn, parent.ffn)
             && (parent.vocabulary..=parent.vocabulary + GROWN).contains(&self.vocabulary)
     }
+}
+
+/// The part of a config that is of the text's network, where it has parts.
+pub(super) fn text_part(config: &Value) -> &Value {
+    let text = config.get("text_config").filter(|inner| config.get("hidden_size").is_none() && inner.is_object());
+    text.unwrap_or(config)
 }
 
 impl std::fmt::Display for Shape {

@@ -34,6 +34,8 @@ pub struct Case {
     config: Table,
     /// `__metadata__` of a weight file.
     metadata: Option<BTreeMap<String, String>>,
+    /// Its tensors by name, in BF16; the file ends after its header.
+    tensors: Option<BTreeMap<String, Vec<u64>>>,
     /// Tables of `sealwright.toml`, laid over those of `PRODUCT`.
     #[serde(default)]
     product: Table,
@@ -243,8 +245,15 @@ impl Case {
             let prose = self.prose.as_deref().unwrap_or("# Example base\n");
             std::fs::write(base.join("README.md"), format!("---\n{front}\n---\n{prose}")).unwrap();
         }
-        if let Some(metadata) = &self.metadata {
-            let header = serde_json::json!({ "__metadata__": metadata }).to_string();
+        if self.metadata.is_some() || self.tensors.is_some() {
+            let mut header = serde_json::json!({ "__metadata__": self.metadata.clone().unwrap_or_default() });
+            let mut at = 0;
+            for (name, shape) in self.tensors.iter().flatten() {
+                let start = at;
+                at += 2 * shape.iter().product::<u64>();
+                header[name] = serde_json::json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, at] });
+            }
+            let header = header.to_string();
             let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
             std::fs::write(base.join("model.safetensors"), bytes).unwrap();
         }

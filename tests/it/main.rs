@@ -8,6 +8,7 @@ mod corpus;
 mod duties;
 mod evidence;
 mod fuzzing;
+mod hearsay;
 mod house;
 mod license;
 mod license_chain;
