@@ -1,7 +1,7 @@
 //! What stands between the two matrices of a feed-forward block: a gated curve (Shazeer 2020) or a plain one; forward
 //! and backward.
 
-use super::{ROWS, exp, tanh};
+use super::{Isa, ROWS, exp, tanh};
 use rayon::prelude::*;
 
 /// A smooth curve.
@@ -137,13 +137,16 @@ fn gelu_and_slope(x: f32) -> (f32, f32) {
 
 #[inline(always)]
 fn gated(x: &[f32], width: usize, a: &mut [f32], act: impl Fn(f32, f32) -> f32 + Sync) {
+    let isa = Isa::here();
     a.par_chunks_mut(width * ROWS).zip(x.par_chunks(2 * width * ROWS)).for_each(|(a, x)| {
-        for (a, x) in a.chunks_mut(width).zip(x.chunks(2 * width)) {
-            let (g, u) = x.split_at(width);
-            for ((a, g), u) in a.iter_mut().zip(g).zip(u) {
-                *a = act(*g, *u);
+        isa.run(|| {
+            for (a, x) in a.chunks_mut(width).zip(x.chunks(2 * width)) {
+                let (g, u) = x.split_at(width);
+                for ((a, g), u) in a.iter_mut().zip(g).zip(u) {
+                    *a = act(*g, *u);
+                }
             }
-        }
+        });
     });
 }
 
@@ -156,14 +159,18 @@ fn gated_backward(
     dx: &mut [f32],
     slopes: impl Fn(f32, f32, f32) -> (f32, f32) + Sync,
 ) {
+    let isa = Isa::here();
     let parts = (x.par_chunks(2 * width * ROWS), da.par_chunks(width * ROWS));
     dx.par_chunks_mut(2 * width * ROWS).zip(parts).for_each(|(dx, (x, da))| {
-        for ((dx, x), da) in dx.chunks_mut(2 * width).zip(x.chunks(2 * width)).zip(da.chunks(width)) {
-            let ((dg, du), (g, u)) = (dx.split_at_mut(width), x.split_at(width));
-            for i in 0..width {
-                (dg[i], du[i]) = slopes(g[i], u[i], da[i]);
+        isa.run(|| {
+            for ((dx, x), da) in dx.chunks_mut(2 * width).zip(x.chunks(2 * width)).zip(da.chunks(width)) {
+                let ((dg, du), (g, u)) = (dx.split_at_mut(width), x.split_at(width));
+                let (g, u, da) = (&g[..width], &u[..width], &da[..width]);
+                for i in 0..width {
+                    (dg[i], du[i]) = slopes(g[i], u[i], da[i]);
+                }
             }
-        }
+        });
     });
 }
 
@@ -172,41 +179,47 @@ const PART: usize = 1 << 12;
 
 #[inline(always)]
 fn plain(x: &[f32], a: &mut [f32], act: impl Fn(f32) -> f32 + Sync) {
+    let isa = Isa::here();
     a.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(a, x)| {
-        a.iter_mut().zip(x).for_each(|(a, x)| *a = act(*x));
+        isa.run(|| a.iter_mut().zip(x).for_each(|(a, x)| *a = act(*x)));
     });
 }
 
 #[inline(always)]
 fn plain_backward(x: &[f32], da: &[f32], dx: &mut [f32], curve: impl Fn(f32) -> (f32, f32) + Sync) {
+    let isa = Isa::here();
     dx.par_chunks_mut(PART).zip((x.par_chunks(PART), da.par_chunks(PART))).for_each(|(dx, (x, da))| {
-        dx.iter_mut().zip(x).zip(da).for_each(|((dx, x), da)| *dx = da * curve(*x).1);
+        isa.run(|| dx.iter_mut().zip(x).zip(da).for_each(|((dx, x), da)| *dx = da * curve(*x).1));
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{self, check_gradient, close, close_all, numbers, wide};
     use super::*;
 
     #[test]
     fn equals_the_truth_and_finite_differences() {
-        let curves = [Curve::Silu, Curve::Gelu, Curve::GeluTanh];
-        let clamped = [Activation::Clamped { limit: 1.5, slope: 1.702 }];
-        for activation in curves.map(Activation::Gated).into_iter().chain(curves.map(Activation::Plain)).chain(clamped)
-        {
-            for (rows, width) in [(1, 1), (5, 7), (37, 20)] {
-                let columns = activation.columns(width);
-                let (mut x, seed) = (numbers(rows * columns, 1), numbers(rows * width, 2));
-                x.iter_mut().for_each(|x| *x *= 3.0);
-                let (mut a, mut dx) = (vec![0.0; rows * width], vec![0.0; rows * columns]);
-                activation.forward(&x, width, &mut a);
-                close_all(&a, &reference::activation(activation, &wide(&x), width), 1e-5);
-                activation.backward(&x, width, &seed, &mut dx);
-                let truth = |x: &[f64]| reference::weigh(&reference::activation(activation, x, width), &seed);
-                check_gradient(&x, &dx, 2e-5, truth);
+        on_each(|_| {
+            let curves = [Curve::Silu, Curve::Gelu, Curve::GeluTanh];
+            let clamped = [Activation::Clamped { limit: 1.5, slope: 1.702 }];
+            for activation in
+                curves.map(Activation::Gated).into_iter().chain(curves.map(Activation::Plain)).chain(clamped)
+            {
+                for (rows, width) in [(1, 1), (5, 7), (37, 20)] {
+                    let columns = activation.columns(width);
+                    let (mut x, seed) = (numbers(rows * columns, 1), numbers(rows * width, 2));
+                    x.iter_mut().for_each(|x| *x *= 3.0);
+                    let (mut a, mut dx) = (vec![0.0; rows * width], vec![0.0; rows * columns]);
+                    activation.forward(&x, width, &mut a);
+                    close_all(&a, &reference::activation(activation, &wide(&x), width), 1e-5);
+                    activation.backward(&x, width, &seed, &mut dx);
+                    let truth = |x: &[f64]| reference::weigh(&reference::activation(activation, x, width), &seed);
+                    check_gradient(&x, &dx, 2e-5, truth);
+                }
             }
-        }
+        });
     }
 
     #[test]

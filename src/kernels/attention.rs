@@ -5,7 +5,7 @@
 
 use super::lanes::{dot, map_sum, max};
 use super::tanh::{capped, capped_slope};
-use super::{Mat, MatMut, Threads, exp, matmul};
+use super::{Isa, Mat, MatMut, Threads, exp, matmul};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -163,11 +163,12 @@ impl View<'_> {
         let out = MatMut::new(scores, self.rows, self.keys);
         matmul(out, false, self.scores.scale, self.q, self.k.t(), Threads::One);
         if let Some(cap) = self.scores.cap {
-            scores.iter_mut().for_each(|x| *x = capped(*x, cap));
+            Isa::here().run(|| scores.iter_mut().for_each(|x| *x = capped(*x, cap)));
         }
     }
 
     /// From the gradient of a score back to that of q·k.
+    #[inline(always)]
     fn slope(&self, score: f32) -> f32 {
         match self.scores.cap {
             Some(cap) => self.scores.scale * capped_slope(score, cap),
@@ -179,16 +180,19 @@ impl View<'_> {
         let width = heads.query * heads.dim;
         self.scores(scores);
         let sink = self.scores.sinks.map(|sinks| sinks[head]);
-        for (i, row) in scores.chunks_mut(self.keys).enumerate() {
-            let at = self.seen(i);
-            row[..at.start].fill(0.0);
-            let (seen, hidden) = row[at.start..].split_at_mut(at.len());
-            let top = sink.map_or(max(seen), |sink| max(seen).max(sink));
-            let sum = map_sum(seen, |x| exp(x - top)) + sink.map_or(0.0, |sink| exp(sink - top));
-            seen.iter_mut().for_each(|x| *x /= sum);
-            hidden.fill(0.0);
-            lse[i * heads.query + head] = top + sum.ln();
-        }
+        Isa::here().run(|| {
+            for (i, row) in scores.chunks_mut(self.keys).enumerate() {
+                let at = self.seen(i);
+                row[..at.start].fill(0.0);
+                let (seen, hidden) = row[at.start..].split_at_mut(at.len());
+                let top = max(seen);
+                let top = sink.map_or(top, |sink| top.max(sink));
+                let sum = map_sum(seen, |x| exp(x - top)) + sink.map_or(0.0, |sink| exp(sink - top));
+                seen.iter_mut().for_each(|x| *x /= sum);
+                hidden.fill(0.0);
+                lse[i * heads.query + head] = top + sum.ln();
+            }
+        });
         let probabilities = Mat::new(scores, self.rows, self.keys);
         let out = MatMut::strided(&mut out[head * heads.dim..], self.rows, heads.dim, width);
         matmul(out, false, 1.0, probabilities, self.v, Threads::One);
@@ -294,7 +298,7 @@ impl Saved<'_> {
             view.scores(p);
             dp.resize(n * seen, 0.0);
             matmul(MatMut::new(dp, n, seen), false, 1.0, dout, view.v.t(), Threads::One);
-            self.probabilities_and_scores(&view, rows.start, head, p, dp);
+            Isa::here().run(|| self.probabilities_and_scores(&view, rows.start, head, p, dp));
             let (p, ds) = (Mat::new(p, n, seen), Mat::new(dp, n, seen));
             let rows = |g, n| MatMut::new(g, n, dim);
             matmul(rows(&mut task.v[known.clone()], seen), true, 1.0, p.t(), dout, Threads::One);
@@ -304,6 +308,7 @@ impl Saved<'_> {
     }
 
     /// Turns scores into probabilities, and their gradient into the scores' gradient: p · (dp − Σ dout·out) · slope.
+    #[inline(always)]
     fn probabilities_and_scores(&self, view: &View<'_>, start: usize, head: usize, p: &mut [f32], dp: &mut [f32]) {
         let (heads, dim) = (self.heads, self.heads.dim);
         let at = |row: usize| (row * heads.query + head) * dim;
@@ -328,6 +333,7 @@ impl Saved<'_> {
 fn gather(scratch: &AttentionGrad, heads: Heads, tokens: usize, dqkv: &mut [f32]) {
     let (dim, group) = (heads.dim, heads.query / heads.kv);
     let at = |head: usize, row: usize| (head * tokens + row) * dim..(head * tokens + row + 1) * dim;
+    let isa = Isa::here();
     dqkv.par_chunks_mut(heads.stride()).enumerate().for_each(|(row, out)| {
         let (q, kv) = out.split_at_mut(heads.query * dim);
         let (k, v) = kv.split_at_mut(heads.kv * dim);
@@ -338,7 +344,8 @@ fn gather(scratch: &AttentionGrad, heads: Heads, tokens: usize, dqkv: &mut [f32]
             for (kv, out) in out.chunks_mut(dim).enumerate() {
                 out.copy_from_slice(&from[at(kv * group, row)]);
                 for head in kv * group + 1..(kv + 1) * group {
-                    out.iter_mut().zip(&from[at(head, row)]).for_each(|(x, y)| *x += y);
+                    let from = &from[at(head, row)];
+                    isa.run(|| out.iter_mut().zip(from).for_each(|(x, y)| *x += y));
                 }
             }
         }
@@ -347,6 +354,7 @@ fn gather(scratch: &AttentionGrad, heads: Heads, tokens: usize, dqkv: &mut [f32]
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{self, check_gradient, close_all, numbers, weigh, wide};
     use super::*;
 
@@ -378,41 +386,47 @@ mod tests {
 
     #[test]
     fn forward_equals_the_truth() {
-        for (heads, bounds, scores) in cases() {
-            let qkv = numbers(bounds[bounds.len() - 1] * heads.stride(), 1);
-            let truth = reference::attention(&wide(&qkv), heads, scores, bounds);
-            close_all(&forward(&qkv, heads, scores, bounds).0, &truth, 1e-5);
-        }
+        on_each(|_| {
+            for (heads, bounds, scores) in cases() {
+                let qkv = numbers(bounds[bounds.len() - 1] * heads.stride(), 1);
+                let truth = reference::attention(&wide(&qkv), heads, scores, bounds);
+                close_all(&forward(&qkv, heads, scores, bounds).0, &truth, 1e-5);
+            }
+        });
     }
 
     #[test]
     fn backward_equals_finite_differences() {
-        for (heads, bounds, scores) in cases() {
-            let tokens = bounds[bounds.len() - 1];
-            let (qkv, seed) = (numbers(tokens * heads.stride(), 2), numbers(tokens * heads.query * heads.dim, 3));
-            let (out, lse) = forward(&qkv, heads, scores, bounds);
-            let mut dqkv = vec![f32::NAN; qkv.len()];
-            let mut scratch = AttentionGrad::default();
-            attention_backward(&qkv, heads, scores, bounds, &out, &lse, &seed, &mut scratch, &mut dqkv);
-            check_gradient(&qkv, &dqkv, 2e-5, |x| weigh(&reference::attention(x, heads, scores, bounds), &seed));
-        }
+        on_each(|_| {
+            for (heads, bounds, scores) in cases() {
+                let tokens = bounds[bounds.len() - 1];
+                let (qkv, seed) = (numbers(tokens * heads.stride(), 2), numbers(tokens * heads.query * heads.dim, 3));
+                let (out, lse) = forward(&qkv, heads, scores, bounds);
+                let mut dqkv = vec![f32::NAN; qkv.len()];
+                let mut scratch = AttentionGrad::default();
+                attention_backward(&qkv, heads, scores, bounds, &out, &lse, &seed, &mut scratch, &mut dqkv);
+                check_gradient(&qkv, &dqkv, 2e-5, |x| weigh(&reference::attention(x, heads, scores, bounds), &seed));
+            }
+        });
     }
 
     #[test]
     fn a_cache_gives_what_the_whole_gives() {
-        let (heads, tokens, past) = (Heads { query: 4, kv: 2, dim: 6 }, 50, 11);
-        let qkv = numbers(tokens * heads.stride(), 4);
-        let (q, kv) = (heads.query * heads.dim, heads.kv * heads.dim);
-        let column = |from: usize| -> Vec<f32> {
-            qkv.chunks(heads.stride()).flat_map(|row| row[from..from + kv].to_vec()).collect()
-        };
-        let sinks = [0.5, -1.0, 3.0, 0.0];
-        for (window, sinks) in [(None, None), (Some(4), Some(&sinks[..])), (Some(30), None)] {
-            let scores = Scores { window, sinks, ..Scores::plain(heads.dim) };
-            let (out, _) = forward(&qkv, heads, scores, &[0, tokens]);
-            let mut late = vec![0.0; (tokens - past) * q];
-            attention_cached(&qkv[past * heads.stride()..], heads, scores, &column(q), &column(q + kv), &mut late);
-            close_all(&late, &wide(&out[past * q..]), 1e-6);
-        }
+        on_each(|_| {
+            let (heads, tokens, past) = (Heads { query: 4, kv: 2, dim: 6 }, 50, 11);
+            let qkv = numbers(tokens * heads.stride(), 4);
+            let (q, kv) = (heads.query * heads.dim, heads.kv * heads.dim);
+            let column = |from: usize| -> Vec<f32> {
+                qkv.chunks(heads.stride()).flat_map(|row| row[from..from + kv].to_vec()).collect()
+            };
+            let sinks = [0.5, -1.0, 3.0, 0.0];
+            for (window, sinks) in [(None, None), (Some(4), Some(&sinks[..])), (Some(30), None)] {
+                let scores = Scores { window, sinks, ..Scores::plain(heads.dim) };
+                let (out, _) = forward(&qkv, heads, scores, &[0, tokens]);
+                let mut late = vec![0.0; (tokens - past) * q];
+                attention_cached(&qkv[past * heads.stride()..], heads, scores, &column(q), &column(q + kv), &mut late);
+                close_all(&late, &wide(&out[past * q..]), 1e-6);
+            }
+        });
     }
 }

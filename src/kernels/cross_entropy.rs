@@ -2,7 +2,7 @@
 
 use super::lanes::{map_sum, max};
 use super::tanh::{capped, capped_slope};
-use super::{Frozen, exp};
+use super::{Frozen, Isa, exp};
 use rayon::prelude::*;
 
 /// Rows whose logits are held at once.
@@ -25,7 +25,8 @@ impl CrossEntropy {
 /// Logits z `[N, V]` that go no further than ± `cap`: cap · tanh(z / cap).
 pub fn cap_logits(logits: &mut [f32], cap: Option<f32>) {
     if let Some(cap) = cap {
-        logits.par_chunks_mut(1 << 12).for_each(|part| part.iter_mut().for_each(|z| *z = capped(*z, cap)));
+        let isa = Isa::here();
+        logits.par_chunks_mut(1 << 12).for_each(|part| isa.run(|| part.iter_mut().for_each(|z| *z = capped(*z, cap))));
     }
 }
 
@@ -45,7 +46,7 @@ pub fn linear_cross_entropy(
 ) -> f64 {
     let (vocab, width) = (head.rows(), head.cols());
     let mut dx = dx.map(|dx| dx.chunks_mut(width * ROWS));
-    let mut total = 0.0;
+    let (mut total, isa) = (0.0, Isa::here());
     for (x, targets) in x.chunks(width * ROWS).zip(targets.chunks(ROWS)) {
         let rows = targets.len();
         scratch.logits.resize(vocab * ROWS.min(rows.max(scratch.logits.len() / vocab)), 0.0);
@@ -54,7 +55,7 @@ pub fn linear_cross_entropy(
         head.forward(x, 1.0, false, logits);
         let by_row = targets.par_iter().zip(&mut scratch.losses[..rows]);
         logits.par_chunks_mut(vocab).zip(by_row).for_each_init(Vec::new, |slopes, (row, (target, loss))| {
-            *loss = row_loss(row, cap, *target as usize, dx.is_some(), slopes);
+            *loss = isa.run(|| row_loss(row, cap, *target as usize, dx.is_some(), slopes));
         });
         total += scratch.losses[..rows].iter().sum::<f64>();
         if let Some(dx) = dx.as_mut().and_then(Iterator::next) {
@@ -65,6 +66,7 @@ pub fn linear_cross_entropy(
 }
 
 /// The loss of one row of logits, which become softmax − onehot where `gradient` is wanted.
+#[inline(always)]
 fn row_loss(row: &mut [f32], cap: Option<f32>, target: usize, gradient: bool, slopes: &mut Vec<f32>) -> f64 {
     if let Some(cap) = cap {
         row.iter_mut().for_each(|z| *z = capped(*z, cap));
@@ -88,24 +90,27 @@ fn row_loss(row: &mut [f32], cap: Option<f32>, target: usize, gradient: bool, sl
 #[cfg(test)]
 mod tests {
     use super::super::Format;
+    use super::super::isa::on_each;
     use super::super::reference::{self, check_gradient, close, numbers};
     use super::*;
 
     #[test]
     fn equals_the_truth_and_finite_differences() {
-        for cap in [None, Some(0.8)] {
-            for (rows, width, vocab) in [(1, 1, 2), (3, 7, 31), (ROWS + 5, 4, 19)] {
-                let (x, head) = (numbers(rows * width, 1), numbers(vocab * width, 2));
-                let targets: Vec<u32> = (0..rows).map(|i| (i * 7 % vocab) as u32).collect();
-                let truth = |x: &[f64]| reference::cross_entropy(x, &head, vocab, cap, &targets);
-                let (mut dx, mut scratch) = (vec![0.0; rows * width], CrossEntropy::default());
-                let frozen = Frozen::new(vocab, width, Format::Own(head.clone())).unwrap();
-                let loss = linear_cross_entropy(&x, &frozen, cap, &targets, Some(&mut dx), &mut scratch);
-                close(loss as f32, truth(&reference::wide(&x)), 1e-5);
-                assert_eq!(loss, linear_cross_entropy(&x, &frozen, cap, &targets, None, &mut scratch));
-                check_gradient(&x, &dx, 2e-5, truth);
+        on_each(|_| {
+            for cap in [None, Some(0.8)] {
+                for (rows, width, vocab) in [(1, 1, 2), (3, 7, 31), (ROWS + 5, 4, 19)] {
+                    let (x, head) = (numbers(rows * width, 1), numbers(vocab * width, 2));
+                    let targets: Vec<u32> = (0..rows).map(|i| (i * 7 % vocab) as u32).collect();
+                    let truth = |x: &[f64]| reference::cross_entropy(x, &head, vocab, cap, &targets);
+                    let (mut dx, mut scratch) = (vec![0.0; rows * width], CrossEntropy::default());
+                    let frozen = Frozen::new(vocab, width, Format::Own(head.clone())).unwrap();
+                    let loss = linear_cross_entropy(&x, &frozen, cap, &targets, Some(&mut dx), &mut scratch);
+                    close(loss as f32, truth(&reference::wide(&x)), 1e-5);
+                    assert_eq!(loss, linear_cross_entropy(&x, &frozen, cap, &targets, None, &mut scratch));
+                    check_gradient(&x, &dx, 2e-5, truth);
+                }
             }
-        }
+        });
     }
 
     #[test]

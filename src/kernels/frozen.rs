@@ -3,13 +3,13 @@
 //! Nothing but f32 is multiplied: a panel of rows at a time becomes f32 in a buffer, which the multiply then reads many
 //! times, once for each sequence position. So a base takes the memory of its own format and never a second, wider copy.
 
+use super::Isa;
 use super::ggml;
 use super::int8::Int8;
 use super::lanes::dot;
 use super::matmul::{Mat, MatMut, Threads, matmul};
 use super::nf4::Nf4;
 use candle_core::quantized::GgmlDType;
-use half::{bf16, f16};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::fmt;
@@ -157,12 +157,12 @@ impl Frozen {
     /// When the matrix has fewer rows, or `out` ends inside one.
     pub fn read(&self, from: usize, mut out: &mut [f32]) {
         assert!(self.cols > 0 && out.len().is_multiple_of(self.cols), "a buffer that ends inside a row");
-        let mut skip = from;
+        let (mut skip, isa) = (from, Isa::here());
         for part in &self.parts {
             let here = part.rows.saturating_sub(skip).min(out.len() / self.cols);
             let (now, rest) = out.split_at_mut(here * self.cols);
             now.par_chunks_mut(self.cols).with_min_len(16).enumerate().for_each(|(n, row)| {
-                part.format.read_row(skip + n, row);
+                isa.run(|| part.format.read_row(skip + n, row));
             });
             skip = skip.saturating_sub(part.rows);
             out = rest;
@@ -215,16 +215,18 @@ impl Frozen {
     /// A token through the matrix: bound by memory, so plain dots over each row as it lies.
     fn one_row(&self, x: &[f32], scale: f32, keep: bool, y: &mut [f32]) {
         const ROWS: usize = 64;
-        let mut y = y;
+        let (mut y, isa) = (y, Isa::here());
         for part in &self.parts {
             let (now, rest) = y.split_at_mut(part.rows);
             now.par_chunks_mut(ROWS).enumerate().for_each_init(
                 || vec![0.0; self.cols],
                 |row, (n, out)| {
-                    for (i, y) in out.iter_mut().enumerate() {
-                        part.format.read_row(n * ROWS + i, row);
-                        *y = if keep { *y } else { 0.0 } + scale * dot(x, row);
-                    }
+                    isa.run(|| {
+                        for (i, y) in out.iter_mut().enumerate() {
+                            part.format.read_row(n * ROWS + i, row);
+                            *y = if keep { *y } else { 0.0 } + scale * dot(x, row);
+                        }
+                    });
                 },
             );
             y = rest;
@@ -256,14 +258,15 @@ impl Format {
     }
 
     /// Row `row`, as long as `out`.
+    #[inline(always)]
     fn read_row(&self, row: usize, out: &mut [f32]) {
         let cols = out.len();
         let of = |size: usize| row * size..(row + 1) * size;
         match self {
             Format::Own(values) => out.copy_from_slice(&values[of(cols)]),
             Format::F32(data) => each(data.part(of(4 * cols)), out, f32::from_le_bytes),
-            Format::F16(data) => each(data.part(of(2 * cols)), out, |b| f16::from_le_bytes(b).to_f32()),
-            Format::Bf16(data) => each(data.part(of(2 * cols)), out, |b| bf16::from_le_bytes(b).to_f32()),
+            Format::F16(data) => each(data.part(of(2 * cols)), out, f32_of_f16),
+            Format::Bf16(data) => each(data.part(of(2 * cols)), out, f32_of_bf16),
             Format::Ggml(kind, data) => {
                 ggml::read(*kind, data.part(of(cols / kind.block_size() * kind.type_size())), out);
             }
@@ -284,7 +287,25 @@ impl Format {
     }
 }
 
+/// The upper half of an f32.
+#[inline(always)]
+fn f32_of_bf16(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
+}
+
+/// Half precision without branches, so that loops over it become vector instructions: exponent and fraction as those of
+/// an f32 that is 2¹¹² times too small.
+#[inline(always)]
+fn f32_of_f16(bytes: [u8; 2]) -> f32 {
+    let half = u32::from(u16::from_le_bytes(bytes));
+    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
+    let size = (f32::from_bits((half & 0x7fff) << 13) * TWO_TO_112).to_bits();
+    let infinite_or_nan = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(size | infinite_or_nan | (half & 0x8000) << 16)
+}
+
 /// Numbers of N bytes each, one after the other.
+#[inline(always)]
 fn each<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f32) {
     let (numbers, _) = bytes.as_chunks::<N>();
     out.iter_mut().zip(numbers).for_each(|(x, b)| *x = f(*b));
@@ -292,8 +313,10 @@ fn each<const N: usize>(bytes: &[u8], out: &mut [f32], f: impl Fn([u8; N]) -> f3
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{close_all, matmul_t, numbers, wide};
     use super::*;
+    use half::{bf16, f16};
 
     fn bytes(data: Vec<u8>) -> Bytes {
         let end = data.len() + 1;
@@ -323,27 +346,29 @@ mod tests {
 
     #[test]
     fn every_format_reads_back_and_multiplies_as_its_own_numbers() {
-        for (rows, cols, tokens) in [(5, 256, 3), (70, 32, 1), (33, 7, 9), (1, 300, 4)] {
-            let values = numbers(rows * cols, 1);
-            let (x, dy) = (numbers(tokens * cols, 2), numbers(tokens * rows, 3));
-            for (format, error) in formats(&values, rows, cols) {
-                let said = format!("{format:?}");
-                let frozen = Frozen::new(rows, cols, format).unwrap();
-                let mut read = vec![0.0; rows * cols];
-                frozen.read(0, &mut read);
-                let far = read.iter().zip(&values).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max);
-                assert!(far <= error, "{said:.20}: {far}");
-                let mut y = vec![0.5; tokens * rows];
-                frozen.forward(&x, 2.0, true, &mut y);
-                let truth = matmul_t(&x, &read, tokens, rows, cols);
-                close_all(&y, &truth.iter().map(|p| 0.5 + 2.0 * p).collect::<Vec<_>>(), 1e-4);
-                let mut dx = vec![7.0; tokens * cols];
-                frozen.backward(&dy, 0.5, &mut dx);
-                let turned: Vec<f32> = (0..cols * rows).map(|i| read[i % rows * cols + i / rows]).collect();
-                let truth = matmul_t(&dy, &turned, tokens, cols, rows);
-                close_all(&dx, &truth.iter().map(|p| 0.5 * p).collect::<Vec<_>>(), 1e-4);
+        on_each(|_| {
+            for (rows, cols, tokens) in [(5, 256, 3), (70, 32, 1), (33, 7, 9), (1, 300, 4)] {
+                let values = numbers(rows * cols, 1);
+                let (x, dy) = (numbers(tokens * cols, 2), numbers(tokens * rows, 3));
+                for (format, error) in formats(&values, rows, cols) {
+                    let said = format!("{format:?}");
+                    let frozen = Frozen::new(rows, cols, format).unwrap();
+                    let mut read = vec![0.0; rows * cols];
+                    frozen.read(0, &mut read);
+                    let far = read.iter().zip(&values).map(|(x, y)| f64::from((x - y).abs())).fold(0.0, f64::max);
+                    assert!(far <= error, "{said:.20}: {far}");
+                    let mut y = vec![0.5; tokens * rows];
+                    frozen.forward(&x, 2.0, true, &mut y);
+                    let truth = matmul_t(&x, &read, tokens, rows, cols);
+                    close_all(&y, &truth.iter().map(|p| 0.5 + 2.0 * p).collect::<Vec<_>>(), 1e-4);
+                    let mut dx = vec![7.0; tokens * cols];
+                    frozen.backward(&dy, 0.5, &mut dx);
+                    let turned: Vec<f32> = (0..cols * rows).map(|i| read[i % rows * cols + i / rows]).collect();
+                    let truth = matmul_t(&dy, &turned, tokens, cols, rows);
+                    close_all(&dx, &truth.iter().map(|p| 0.5 * p).collect::<Vec<_>>(), 1e-4);
+                }
             }
-        }
+        });
     }
 
     #[test]
@@ -365,6 +390,16 @@ mod tests {
         for (y, dx) in [run(part(&values)), run(Frozen::stack(vec![part(&values[..at]), part(&values[at..])]))] {
             close_all(&y, &wide(&truth.0), 1e-4);
             close_all(&dx, &wide(&truth.1), 1e-4);
+        }
+    }
+
+    #[test]
+    fn every_half_is_the_number_it_stands_for() {
+        for bits in 0..=u16::MAX {
+            let (got, truth) = (f32_of_f16(bits.to_le_bytes()), f16::from_bits(bits).to_f32());
+            assert!(got.to_bits() == truth.to_bits() || got.is_nan() && truth.is_nan(), "{bits:#06x}: {got}");
+            let (got, truth) = (f32_of_bf16(bits.to_le_bytes()), bf16::from_bits(bits).to_f32());
+            assert!(got.to_bits() == truth.to_bits() || got.is_nan() && truth.is_nan(), "{bits:#06x}: {got}");
         }
     }
 

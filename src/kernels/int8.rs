@@ -56,6 +56,7 @@ impl Int8 {
     }
 
     /// One row as f32.
+    #[inline(always)]
     pub fn read(&self, row: usize, out: &mut [f32]) {
         let scale = self.scales[row] / TOP;
         let values = &self.values[row * self.cols..][..self.cols];

@@ -18,13 +18,13 @@ pub(super) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 /// a · b
-#[inline]
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum2(a, b, |x, y| x * y)
 }
 
 /// The largest value; -∞ where there is none.
-#[inline]
+#[inline(always)]
 pub(super) fn max(a: &[f32]) -> f32 {
     let pick = |x: f32, y: f32| if x > y { x } else { y };
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -56,6 +56,7 @@ pub(super) fn map_sum(a: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
     sum
 }
 
+#[inline(always)]
 fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {

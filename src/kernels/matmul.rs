@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::Isa;
 use super::lanes::dot;
 
 /// A read-only matrix: `rows` × `cols`, element (i, j) at `i · row_stride + j · col_stride`.
@@ -115,12 +116,14 @@ pub fn matmul(dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: Mat<'_>, t
 /// One row times a matrix that lies column by column (a token through a linear layer): bound by memory, so plain dots.
 fn one_row(dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: Mat<'_>, threads: Threads) {
     const PART: usize = 64;
-    let row = &a.data[..a.cols];
+    let (row, isa) = (&a.data[..a.cols], Isa::here());
     let part = |(n, out): (usize, &mut [f32])| {
-        for (j, y) in out.iter_mut().enumerate() {
-            let column = &b.data[(n * PART + j) * b.col_stride..][..b.rows];
-            *y = if keep { *y } else { 0.0 } + scale * dot(row, column);
-        }
+        isa.run(|| {
+            for (j, y) in out.iter_mut().enumerate() {
+                let column = &b.data[(n * PART + j) * b.col_stride..][..b.rows];
+                *y = if keep { *y } else { 0.0 } + scale * dot(row, column);
+            }
+        });
     };
     let out = &mut dst.data[..dst.cols];
     match threads {
@@ -165,38 +168,46 @@ fn general(dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: Mat<'_>, thre
 
 /// Adds `row` to every row of `data` (a bias).
 pub fn add_rows(data: &mut [f32], row: &[f32]) {
+    let isa = Isa::here();
     data.par_chunks_mut(row.len() * super::ROWS).for_each(|part| {
-        for out in part.chunks_mut(row.len()) {
-            out.iter_mut().zip(row).for_each(|(y, b)| *y += b);
-        }
+        isa.run(|| {
+            for out in part.chunks_mut(row.len()) {
+                out.iter_mut().zip(row).for_each(|(y, b)| *y += b);
+            }
+        });
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{self, close, numbers};
     use super::*;
 
     #[test]
     fn every_shape_and_stride_equals_the_truth() {
-        for (m, n, k) in [(1, 1, 1), (1, 70, 33), (3, 5, 7), (17, 31, 129), (65, 130, 70), (2, 300, 0), (130, 1, 20)] {
-            let (a, b) = (numbers(m * (k + 3), 1), numbers(n * k.max(1), 2));
-            let start = numbers(m * (n + 2), 3);
-            for keep in [false, true] {
-                let mut fast = start.clone();
-                let dst = MatMut::strided(&mut fast, m, n, n + 2);
-                let left = Mat::strided(&a, m, k, k + 3);
-                matmul(dst, keep, 0.5, left, Mat::new(&b, n, k).t(), Threads::All);
-                for i in 0..m {
-                    let tight: Vec<f32> = a[i * (k + 3)..][..k].to_vec();
-                    let row = reference::matmul_t(&tight, &b, 1, n, k);
-                    for j in 0..n {
-                        let old = if keep { f64::from(start[i * (n + 2) + j]) } else { 0.0 };
-                        close(fast[i * (n + 2) + j], old + 0.5 * row[j], 1e-5);
+        on_each(|_| {
+            for (m, n, k) in
+                [(1, 1, 1), (1, 70, 33), (3, 5, 7), (17, 31, 129), (65, 130, 70), (2, 300, 0), (130, 1, 20)]
+            {
+                let (a, b) = (numbers(m * (k + 3), 1), numbers(n * k.max(1), 2));
+                let start = numbers(m * (n + 2), 3);
+                for keep in [false, true] {
+                    let mut fast = start.clone();
+                    let dst = MatMut::strided(&mut fast, m, n, n + 2);
+                    let left = Mat::strided(&a, m, k, k + 3);
+                    matmul(dst, keep, 0.5, left, Mat::new(&b, n, k).t(), Threads::All);
+                    for i in 0..m {
+                        let tight: Vec<f32> = a[i * (k + 3)..][..k].to_vec();
+                        let row = reference::matmul_t(&tight, &b, 1, n, k);
+                        for j in 0..n {
+                            let old = if keep { f64::from(start[i * (n + 2) + j]) } else { 0.0 };
+                            close(fast[i * (n + 2) + j], old + 0.5 * row[j], 1e-5);
+                        }
                     }
                 }
             }
-        }
+        });
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! No file here knows of a model. Each operation is held to its slow truth in f64 (`reference`, tests only) and
 //! each backward to finite differences. Results have the same bits whatever the number of threads: work is split
-//! by the shapes alone, and every sum runs in a fixed order.
+//! by the shapes alone, and every sum runs in a fixed order. Between sets of vector instructions (`isa`) only what is
+//! multiplied differs.
 
 mod activation;
 mod adamw;
@@ -14,6 +15,7 @@ mod exp;
 mod frozen;
 mod ggml;
 mod int8;
+mod isa;
 mod lanes;
 mod matmul;
 mod nf4;
@@ -32,6 +34,7 @@ pub use exp::exp;
 pub use frozen::{Bytes, Format, Frozen, PANEL_BYTES};
 pub use ggml::blocks;
 pub use int8::Int8;
+pub use isa::Isa;
 pub use lanes::dot;
 pub use matmul::{Mat, MatMut, Threads, add_rows, matmul};
 pub use nf4::{Nf4, Nf4Parts};

@@ -3,8 +3,8 @@
 //! c is 0 in RMSNorm (Zhang and Sennrich 2019) and the row's mean in LayerNorm (Ba et al. 2016). The gain is frozen,
 //! so the backward gives the gradient of x alone.
 
-use super::ROWS;
 use super::lanes::{dot, sum2};
+use super::{Isa, ROWS};
 use rayon::prelude::*;
 
 /// What a row is measured from.
@@ -25,6 +25,7 @@ impl Centre {
         }
     }
 
+    #[inline(always)]
     fn rstd(self, x: &[f32], eps: f32) -> f32 {
         let square = match self {
             Self::Zero => dot(x, x),
@@ -36,6 +37,7 @@ impl Centre {
         1.0 / (square / x.len() as f32 + eps).sqrt()
     }
 
+    #[inline(always)]
     fn row(self, x: &[f32], gain: &[f32], rstd: f32, y: &mut [f32]) {
         let c = self.of(x);
         for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
@@ -46,42 +48,48 @@ impl Centre {
 
 /// y `[T, C]` and rstd `[T]` from x `[T, C]` and gain `[C]`.
 pub fn norm(centre: Centre, x: &[f32], gain: &[f32], eps: f32, y: &mut [f32], rstd: &mut [f32]) {
-    let width = gain.len();
+    let (width, isa) = (gain.len(), Isa::here());
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks_mut(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
-        for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-            *r = centre.rstd(x, eps);
-            centre.row(x, gain, *r, y);
-        }
+        isa.run(|| {
+            for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
+                *r = centre.rstd(x, eps);
+                centre.row(x, gain, *r, y);
+            }
+        });
     });
 }
 
 /// y again, from the rstd that was kept.
 pub fn norm_with(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], y: &mut [f32]) {
-    let width = gain.len();
+    let (width, isa) = (gain.len(), Isa::here());
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
-        for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-            centre.row(x, gain, *r, y);
-        }
+        isa.run(|| {
+            for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
+                centre.row(x, gain, *r, y);
+            }
+        });
     });
 }
 
 /// Adds the gradient of x to `dx` [T, C]: rstd · (d − mean(d) − (x − c) · rstd² · mean(d·(x − c))) with d = dy·gain,
 /// the first mean only where rows are measured from theirs. `dy` is left as d.
 pub fn norm_backward(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], dy: &mut [f32], dx: &mut [f32]) {
-    let width = gain.len();
+    let (width, isa) = (gain.len(), Isa::here());
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS), dy.par_chunks_mut(width * ROWS));
     dx.par_chunks_mut(width * ROWS).zip(parts.into_par_iter()).for_each(|(dx, (x, rstd, dy))| {
         let rows = dx.chunks_mut(width).zip(x.chunks(width)).zip(dy.chunks_mut(width)).zip(rstd);
-        for (((dx, x), dy), r) in rows {
-            dy.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-            let (c, mean) = (centre.of(x), centre.of(dy));
-            let pull = sum2(dy, x, |d, x| d * (x - c)) / width as f32 * r * r;
-            for ((dx, x), d) in dx.iter_mut().zip(x).zip(&*dy) {
-                *dx += r * (d - mean - (x - c) * pull);
+        isa.run(|| {
+            for (((dx, x), dy), r) in rows {
+                dy.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
+                let (c, mean) = (centre.of(x), centre.of(dy));
+                let pull = sum2(dy, x, |d, x| d * (x - c)) / width as f32 * r * r;
+                for ((dx, x), d) in dx.iter_mut().zip(x).zip(&*dy) {
+                    *dx += r * (d - mean - (x - c) * pull);
+                }
             }
-        }
+        });
     });
 }
 
@@ -124,39 +132,44 @@ pub fn head_norm(
     raw: &mut [f32],
     rstd: &mut [f32],
 ) {
-    let (width, groups) = (HeadNorm::width(norms), HeadNorm::groups(norms));
+    let (width, groups, isa) = (HeadNorm::width(norms), HeadNorm::groups(norms), Isa::here());
     let kept = raw.par_chunks_mut(width).zip(rstd.par_chunks_mut(groups));
     rows.par_chunks_mut(stride).zip(kept).for_each(|(row, (raw, rstd))| {
         raw.copy_from_slice(&row[..width]);
-        let mut at = 0;
-        for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
-            let group = at..at + gain.len();
-            *r = centre.rstd(&raw[group.clone()], eps);
-            centre.row(&raw[group.clone()], gain, *r, &mut row[group]);
-            at += gain.len();
-        }
+        isa.run(|| {
+            let mut at = 0;
+            for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
+                let group = at..at + gain.len();
+                *r = centre.rstd(&raw[group.clone()], eps);
+                centre.row(&raw[group.clone()], gain, *r, &mut row[group]);
+                at += gain.len();
+            }
+        });
     });
 }
 
 /// The gradients of what stood in the rows, in place of those of what stands there now.
 pub fn head_norm_backward(d: &mut [f32], stride: usize, norms: [HeadNorm<'_>; 2], raw: &[f32], rstd: &[f32]) {
-    let (width, groups) = (HeadNorm::width(norms), HeadNorm::groups(norms));
+    let (width, groups, isa) = (HeadNorm::width(norms), HeadNorm::groups(norms), Isa::here());
     let kept = raw.par_chunks(width).zip(rstd.par_chunks(groups));
     d.par_chunks_mut(stride).zip(kept).for_each(|(d, (raw, rstd))| {
-        let mut at = 0;
-        for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
-            let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
-            d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-            let (c, mean) = (centre.of(x), centre.of(d));
-            let pull = sum2(d, x, |d, x| d * (x - c)) / gain.len() as f32 * r * r;
-            d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - mean - (x - c) * pull));
-            at += gain.len();
-        }
+        isa.run(|| {
+            let mut at = 0;
+            for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
+                let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
+                d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
+                let (c, mean) = (centre.of(x), centre.of(d));
+                let pull = sum2(d, x, |d, x| d * (x - c)) / gain.len() as f32 * r * r;
+                d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - mean - (x - c) * pull));
+                at += gain.len();
+            }
+        });
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{self, check_gradient, close_all, numbers, weigh, wide};
     use super::*;
 
@@ -169,44 +182,51 @@ mod tests {
 
     #[test]
     fn forward_equals_the_truth_and_candle() {
-        for (rows, width) in [(1, 1), (3, 7), (33, 65), (40, 576)] {
-            let (x, gain) = (numbers(rows * width, 1), numbers(width, 2));
-            let (mut y, mut rstd, mut again) = (vec![0.0; rows * width], vec![0.0; rows], vec![0.0; rows * width]);
-            for centre in [Centre::Mean, Centre::Zero] {
-                norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
-                norm_with(centre, &x, &gain, &rstd, &mut again);
-                assert_eq!(y, again);
-                close_all(&y, &truth(centre, &wide(&x), &gain), 1e-5);
+        on_each(|_| {
+            for (rows, width) in [(1, 1), (3, 7), (33, 65), (40, 576)] {
+                let (x, gain) = (numbers(rows * width, 1), numbers(width, 2));
+                let (mut y, mut rstd, mut again) = (vec![0.0; rows * width], vec![0.0; rows], vec![0.0; rows * width]);
+                for centre in [Centre::Mean, Centre::Zero] {
+                    norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
+                    norm_with(centre, &x, &gain, &rstd, &mut again);
+                    assert_eq!(y, again);
+                    close_all(&y, &truth(centre, &wide(&x), &gain), 1e-5);
+                }
+                let tensor = |v: &[f32], shape: &[usize]| {
+                    candle_core::Tensor::from_slice(v, shape, &candle_core::Device::Cpu).unwrap()
+                };
+                let theirs =
+                    candle_nn::ops::rms_norm(&tensor(&x, &[rows, width]), &tensor(&gain, &[width]), 1e-5).unwrap();
+                let theirs = theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                close_all(&y, &wide(&theirs), 1e-5);
             }
-            let tensor = |v: &[f32], shape: &[usize]| {
-                candle_core::Tensor::from_slice(v, shape, &candle_core::Device::Cpu).unwrap()
-            };
-            let theirs = candle_nn::ops::rms_norm(&tensor(&x, &[rows, width]), &tensor(&gain, &[width]), 1e-5).unwrap();
-            let theirs = theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            close_all(&y, &wide(&theirs), 1e-5);
-        }
+        });
     }
 
     #[test]
     fn backward_equals_finite_differences_and_adds() {
-        let (rows, width) = (3, 19);
-        let (x, gain, seed) = (numbers(rows * width, 3), numbers(width, 4), numbers(rows * width, 5));
-        for centre in [Centre::Zero, Centre::Mean] {
-            let (mut y, mut rstd) = (vec![0.0; rows * width], vec![0.0; rows]);
-            norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
-            let mut dx = vec![1.0; rows * width];
-            norm_backward(centre, &x, &gain, &rstd, &mut seed.clone(), &mut dx);
-            dx.iter_mut().for_each(|d| *d -= 1.0);
-            check_gradient(&x, &dx, 2e-5, |x| weigh(&truth(centre, x, &gain), &seed));
-        }
+        on_each(|_| {
+            let (rows, width) = (3, 19);
+            let (x, gain, seed) = (numbers(rows * width, 3), numbers(width, 4), numbers(rows * width, 5));
+            for centre in [Centre::Zero, Centre::Mean] {
+                let (mut y, mut rstd) = (vec![0.0; rows * width], vec![0.0; rows]);
+                norm(centre, &x, &gain, 1e-5, &mut y, &mut rstd);
+                let mut dx = vec![1.0; rows * width];
+                norm_backward(centre, &x, &gain, &rstd, &mut seed.clone(), &mut dx);
+                dx.iter_mut().for_each(|d| *d -= 1.0);
+                check_gradient(&x, &dx, 2e-5, |x| weigh(&truth(centre, x, &gain), &seed));
+            }
+        });
     }
 
     #[test]
     fn heads_equal_the_truth_and_finite_differences() {
-        for (width, first, second) in [(5, 3, 2), (12, 1, 1)] {
-            heads_equal_the_truth(Centre::Zero, width, [first, second], [1, 1]);
-            heads_equal_the_truth(Centre::Mean, width, [first, second], [first, second]);
-        }
+        on_each(|_| {
+            for (width, first, second) in [(5, 3, 2), (12, 1, 1)] {
+                heads_equal_the_truth(Centre::Zero, width, [first, second], [1, 1]);
+                heads_equal_the_truth(Centre::Mean, width, [first, second], [first, second]);
+            }
+        });
     }
 
     /// `gains`: 1 for all groups of a kind, or as many as there are.

@@ -1,6 +1,6 @@
 //! Rotary positions (Su et al. 2021): pairs of a head's dimensions turn by an angle that grows with the position.
 
-use super::ROWS;
+use super::{Isa, ROWS};
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
@@ -148,20 +148,23 @@ pub fn rope_backward(rows: &mut [f32], stride: usize, heads: usize, positions: &
 }
 
 fn turn(rows: &mut [f32], stride: usize, heads: usize, positions: &[usize], rope: &Rope, sign: f32) {
-    let Pairs { dim, rotated, neighbours } = rope.pairs;
+    let (Pairs { dim, rotated, neighbours }, isa) = (rope.pairs, Isa::here());
     rows.par_chunks_mut(stride * ROWS).zip(positions.par_chunks(ROWS)).for_each(|(rows, positions)| {
-        for (row, position) in rows.chunks_mut(stride).zip(positions) {
-            let angles = rope.at(*position);
-            for head in row[..heads * dim].chunks_exact_mut(dim) {
-                match neighbours {
-                    true => turn_neighbours(&mut head[..rotated], angles, sign),
-                    false => turn_halves(&mut head[..rotated], angles, sign),
+        isa.run(|| {
+            for (row, position) in rows.chunks_mut(stride).zip(positions) {
+                let angles = rope.at(*position);
+                for head in row[..heads * dim].chunks_exact_mut(dim) {
+                    match neighbours {
+                        true => turn_neighbours(&mut head[..rotated], angles, sign),
+                        false => turn_halves(&mut head[..rotated], angles, sign),
+                    }
                 }
             }
-        }
+        });
     });
 }
 
+#[inline(always)]
 fn turn_halves(head: &mut [f32], angles: &[[f32; 2]], sign: f32) {
     let (left, right) = head.split_at_mut(angles.len());
     for ((x, y), angle) in left.iter_mut().zip(right).zip(angles) {
@@ -169,6 +172,7 @@ fn turn_halves(head: &mut [f32], angles: &[[f32; 2]], sign: f32) {
     }
 }
 
+#[inline(always)]
 fn turn_neighbours(head: &mut [f32], angles: &[[f32; 2]], sign: f32) {
     for ([x, y], angle) in head.as_chunks_mut().0.iter_mut().zip(angles) {
         (*x, *y) = turned(*x, *y, angle, sign);
@@ -182,25 +186,28 @@ fn turned(a: f32, b: f32, [cos, sin]: &[f32; 2], sign: f32) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_each;
     use super::super::reference::{self, check_gradient, close_all, numbers, weigh, wide};
     use super::*;
 
     #[test]
     fn equals_the_truth_and_finite_differences() {
-        let (heads, dim, stride) = (3, 10, 41);
-        let positions = [0usize, 1, 2, 0, 1, 17];
-        let (x, weights) = (numbers(positions.len() * stride, 1), numbers(positions.len() * stride, 2));
-        for (rotated, neighbours) in [(10, false), (10, true), (4, false), (6, true)] {
-            let pairs = Pairs { dim, rotated, neighbours };
-            let mut table = Rope::new(pairs, 10_000.0, &Scaling::None);
-            table.reach(18);
-            let truth = |x: &[f64]| reference::rope(x, stride, heads, pairs, &positions, 10_000.0);
-            let (mut y, mut seed) = (x.clone(), weights.clone());
-            rope(&mut y, stride, heads, &positions, &table);
-            close_all(&y, &truth(&wide(&x)), 1e-5);
-            rope_backward(&mut seed, stride, heads, &positions, &table);
-            check_gradient(&x, &seed, 2e-5, |x| weigh(&truth(x), &weights));
-        }
+        on_each(|_| {
+            let (heads, dim, stride) = (3, 10, 41);
+            let positions = [0usize, 1, 2, 0, 1, 17];
+            let (x, weights) = (numbers(positions.len() * stride, 1), numbers(positions.len() * stride, 2));
+            for (rotated, neighbours) in [(10, false), (10, true), (4, false), (6, true)] {
+                let pairs = Pairs { dim, rotated, neighbours };
+                let mut table = Rope::new(pairs, 10_000.0, &Scaling::None);
+                table.reach(18);
+                let truth = |x: &[f64]| reference::rope(x, stride, heads, pairs, &positions, 10_000.0);
+                let (mut y, mut seed) = (x.clone(), weights.clone());
+                rope(&mut y, stride, heads, &positions, &table);
+                close_all(&y, &truth(&wide(&x)), 1e-5);
+                rope_backward(&mut seed, stride, heads, &positions, &table);
+                check_gradient(&x, &seed, 2e-5, |x| weigh(&truth(x), &weights));
+            }
+        });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::reader::Norm;
 use super::weights::{FeedForward, Layer};
 use crate::base::family::{QueryKeyNorm, Residual};
 use crate::kernels::{
-    AttentionGrad, Centre, HeadNorm, Rope, Scores, add_rows, attention, attention_backward, head_norm,
+    AttentionGrad, Centre, HeadNorm, Isa, Rope, Scores, add_rows, attention, attention_backward, head_norm,
     head_norm_backward, norm, norm_backward, norm_with, rope, rope_backward,
 };
 use rayon::prelude::*;
@@ -68,7 +68,7 @@ pub(super) struct Shared {
     dout: Vec<f32>,
     /// `[T, (H + 2K)·D]`
     dqkv: Vec<f32>,
-    /// `[T, R]`
+    /// `[T, places · R]` of one linear layer
     dthin: Vec<f32>,
     /// `[T, C]` gradient of what a half gives, before its norm
     dhalf: Vec<f32>,
@@ -394,7 +394,8 @@ fn move_to(from: &mut [f32], to: &mut [f32]) {
 
 fn add(x: &[f32], y: &mut [f32]) {
     const PART: usize = 1 << 12;
-    let part = |(y, x): (&mut [f32], &[f32])| y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    let isa = Isa::here();
+    let part = |(y, x): (&mut [f32], &[f32])| isa.run(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
     y.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(part);
 }
 
