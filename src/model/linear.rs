@@ -2,6 +2,7 @@
 
 use super::Lora;
 use crate::kernels::{Frozen, Mat, MatMut, Threads, add_rows, matmul};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// y = x · weightᵀ + bias, whose outputs are those of one or more projections side by side.
@@ -83,8 +84,12 @@ impl<'a> Adapted<'a> {
         self.rank * self.places.len()
     }
 
-    fn a(&self, place: &Place, inputs: usize) -> Mat<'a> {
-        Mat::new(&self.values[place.a.clone()], self.rank, inputs)
+    /// `[places · R, in]` every A, one after the other: one product over the input that they share, in place of several.
+    fn a(&self) -> Cow<'a, [f32]> {
+        match self.places {
+            [place] => Cow::Borrowed(&self.values[place.a.clone()]),
+            places => places.iter().flat_map(|place| &self.values[place.a.clone()]).copied().collect(),
+        }
     }
 
     fn b(&self, outputs: usize, rows: &Range<usize>) -> Mat<'a> {
@@ -114,10 +119,10 @@ impl Linear {
     /// x · Aᵀ of each place.
     pub fn thin(&self, x: &[f32], tokens: usize, lora: Adapted<'_>, thin: &mut Vec<f32>) {
         thin.resize(tokens * lora.thin(), 0.0);
-        let x = Mat::new(x, tokens, self.inputs);
-        for (n, place) in lora.places.iter().enumerate() {
-            let out = MatMut::strided(&mut thin[n * lora.rank..], tokens, lora.rank, lora.thin());
-            matmul(out, false, 1.0, x, lora.a(place, self.inputs).t(), Threads::All);
+        if !lora.places.is_empty() {
+            let a = lora.a();
+            let (x, a) = (Mat::new(x, tokens, self.inputs), Mat::new(&a, lora.thin(), self.inputs));
+            matmul(MatMut::new(thin, tokens, lora.thin()), false, 1.0, x, a.t(), Threads::All);
         }
     }
 
@@ -139,7 +144,10 @@ impl Linear {
         if let Some(dx) = dx.as_deref_mut() {
             self.weight.backward(dy, self.multiplier, dx);
         }
-        spare.resize(tokens * rank, 0.0);
+        if lora.places.is_empty() {
+            return;
+        }
+        spare.resize(tokens * lora.thin(), 0.0);
         for (n, place) in lora.places.iter().enumerate() {
             let thin = Mat::strided(&thin[n * rank..], tokens, rank, lora.thin());
             for (piece, (columns, rows)) in place.b.iter().enumerate() {
@@ -147,16 +155,21 @@ impl Linear {
                 let dy = Mat::strided(&dy[columns.start..], tokens, outputs, self.outputs);
                 let db = MatMut::new(&mut grad[rows.clone()], outputs, rank);
                 matmul(db, true, scale, dy.t(), thin, Threads::All);
-                let dthin = MatMut::new(spare, tokens, rank);
+                let dthin = MatMut::strided(&mut spare[n * rank..], tokens, rank, lora.thin());
                 matmul(dthin, piece > 0, scale, dy, lora.b(outputs, rows), Threads::All);
             }
-            let dthin = Mat::new(spare, tokens, rank);
-            let da = MatMut::new(&mut grad[place.a.clone()], rank, self.inputs);
-            matmul(da, true, 1.0, dthin.t(), Mat::new(x, tokens, self.inputs), Threads::All);
-            if let Some(dx) = dx.as_deref_mut() {
-                let a = lora.a(place, self.inputs);
-                matmul(MatMut::new(dx, tokens, self.inputs), true, 1.0, dthin, a, Threads::All);
-            }
+        }
+        let dthin = Mat::new(spare, tokens, lora.thin());
+        let mut da = vec![0.0; lora.thin() * self.inputs];
+        let sums = MatMut::new(&mut da, lora.thin(), self.inputs);
+        matmul(sums, false, 1.0, dthin.t(), Mat::new(x, tokens, self.inputs), Threads::All);
+        for (place, da) in lora.places.iter().zip(da.chunks(rank * self.inputs)) {
+            grad[place.a.clone()].iter_mut().zip(da).for_each(|(sum, d)| *sum += d);
+        }
+        if let Some(dx) = dx {
+            let a = lora.a();
+            let a = Mat::new(&a, lora.thin(), self.inputs);
+            matmul(MatMut::new(dx, tokens, self.inputs), true, 1.0, dthin, a, Threads::All);
         }
     }
 }

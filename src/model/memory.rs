@@ -28,6 +28,9 @@ impl Memory {
 
 const F32: usize = 4;
 
+/// Projections that share an input, at most: queries, keys and values.
+const SHARING: usize = 3;
+
 impl Shape {
     /// For steps of `tokens` tokens and an adapter of `values` numbers and `rank` on every projection, over a base of
     /// `weights` bytes.
@@ -81,6 +84,6 @@ impl Shape {
             None => 2 * self.ffn + self.activation.columns(self.ffn),
             Some(routing) => ExpertBuffers::per_row(routing, self.hidden, self.ffn) + self.hidden,
         };
-        wide * self.hidden + feed_forward + out + self.heads.stride() + rank + 4
+        wide * self.hidden + feed_forward + out + self.heads.stride() + SHARING * rank + 4
     }
 }
