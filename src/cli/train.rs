@@ -7,6 +7,7 @@ use super::say::Say;
 use super::stages::State;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
+use sealwright::kernels::Compute;
 use sealwright::model::{Keep, Quantize};
 use sealwright::product::{self, Product};
 use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
@@ -106,6 +107,11 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
         questions: questions_of(product),
         base_name: base.name(),
         quantize: quantize_of(product),
+        compute: match train.compute {
+            product::Compute::Auto => Compute::fastest(),
+            product::Compute::F32 => Compute::F32,
+            product::Compute::Bf16 => Compute::Bf16,
+        },
         rank: train.rank,
         alpha: train.alpha,
         targets: match &train.targets {
@@ -280,18 +286,20 @@ impl<'a> Progress<'a> {
                     "blocks-kept": forecast.blocks_kept(),
                     "blocks": forecast.layers,
                     "micro-batch": forecast.micro_batch,
+                    "compute": forecast.compute,
                 },
             }));
         }
         self.note(format!(
             "memory: {} MiB at the peak ({} program and data, {} weights, {} adapter, {} activations), {room} to plan \
-             with; {} rows at a time, {kept}",
+             with; {} rows at a time, {kept}, multiplied in {}",
             forecast.total() >> 20,
             forecast.program >> 20,
             mebibytes(needed.weights),
             mebibytes(needed.adapter),
             mebibytes(needed.kept + needed.shared),
             forecast.micro_batch,
+            forecast.compute.name(),
         ));
     }
 

@@ -1,14 +1,14 @@
 //! A frozen matrix in the format in which it lies in the checkpoint or in memory, and the multiplies over it.
 //!
-//! Nothing but f32 is multiplied: a panel of rows at a time becomes f32 in a buffer, which the multiply then reads many
+//! A panel of rows at a time becomes f32 in a buffer, which the multiply ([`Compute`]) then reads many
 //! times, once for each sequence position. So a base takes the memory of its own format and never a second, wider copy.
 
-use super::Isa;
 use super::ggml;
 use super::int8::Int8;
 use super::lanes::dot;
-use super::matmul::{Mat, MatMut, Threads, matmul};
+use super::matmul::{Mat, MatMut};
 use super::nf4::Nf4;
+use super::{Compute, Isa};
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -88,6 +88,7 @@ pub struct Frozen {
     rows: usize,
     cols: usize,
     parts: Vec<Part>,
+    compute: Compute,
 }
 
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Frozen {
             Format::Int8(int8) => int8.elements() == elements && int8.rows() == rows,
             Format::Nf4(nf4) => nf4.elements() == elements,
         };
-        holds.then(|| Self { rows, cols, parts: vec![Part { rows, format }] })
+        holds.then(|| Self { rows, cols, parts: vec![Part { rows, format }], compute: Compute::F32 })
     }
 
     /// The rows of several, end to end.
@@ -127,7 +128,15 @@ impl Frozen {
         let cols = matrices.first().map_or(0, |m| m.cols);
         assert!(matrices.iter().all(|m| m.cols == cols), "rows of different lengths");
         let rows = matrices.iter().map(|m| m.rows).sum();
-        Self { rows, cols, parts: matrices.into_iter().flat_map(|m| m.parts).collect() }
+        let parts = matrices.into_iter().flat_map(|m| m.parts).collect();
+        Self { rows, cols, parts, compute: Compute::F32 }
+    }
+
+    /// From now on it is multiplied in these numbers; in f32 until this is said.
+    ///
+    /// A single row is always multiplied in f32.
+    pub fn multiply_in(&mut self, compute: Compute) {
+        self.compute = compute;
     }
 
     /// Rows.
@@ -208,7 +217,7 @@ impl Frozen {
         }
         self.panels(|from, panel| {
             let out = MatMut::strided(&mut y[from..], tokens, panel.rows(), self.rows);
-            matmul(out, keep, scale, Mat::new(x, tokens, self.cols), panel.t(), Threads::All);
+            self.compute.multiply(out, keep, scale, Mat::new(x, tokens, self.cols), panel.t());
         });
     }
 
@@ -241,7 +250,7 @@ impl Frozen {
         let (tokens, mut keep) = (dy.len() / self.rows, false);
         self.panels(|from, panel| {
             let dy = Mat::strided(&dy[from..], tokens, panel.rows(), self.rows);
-            matmul(MatMut::new(dx, tokens, self.cols), keep, scale, dy, panel, Threads::All);
+            self.compute.multiply(MatMut::new(dx, tokens, self.cols), keep, scale, dy, panel);
             keep = true;
         });
     }

@@ -8,20 +8,20 @@ use super::lanes::dot;
 /// A read-only matrix: `rows` × `cols`, element (i, j) at `i · row_stride + j · col_stride`.
 #[derive(Debug, Clone, Copy)]
 pub struct Mat<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
+    pub(super) data: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
 }
 
 /// A matrix to write, row by row: element (i, j) at `i · stride + j`.
 #[derive(Debug)]
 pub struct MatMut<'a> {
-    data: &'a mut [f32],
-    rows: usize,
-    cols: usize,
-    stride: usize,
+    pub(super) data: &'a mut [f32],
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stride: usize,
 }
 
 /// Who does a multiply: this thread alone (inside a parallel operation), or all of them. The bits are the same.

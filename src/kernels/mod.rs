@@ -8,6 +8,7 @@
 mod activation;
 mod adamw;
 mod attention;
+mod bf16;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -29,6 +30,7 @@ mod tanh;
 pub use activation::{Activation, Curve};
 pub use adamw::AdamW;
 pub use attention::{AttentionGrad, Heads, Scores, attention, attention_backward, attention_cached};
+pub use bf16::Compute;
 pub use cross_entropy::{CrossEntropy, cap_logits, linear_cross_entropy};
 pub use exp::exp;
 pub use frozen::{Bytes, Format, Frozen, PANEL_BYTES};

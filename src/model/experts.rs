@@ -8,7 +8,7 @@ use super::reader::{Projected, Reader};
 use super::shape::Routing;
 use crate::base::family;
 use crate::error::Result;
-use crate::kernels::{Activation, dot, route, route_backward};
+use crate::kernels::{Activation, Compute, dot, route, route_backward};
 
 /// The experts of one block; frozen, and never adapted.
 pub(super) struct Experts {
@@ -125,6 +125,14 @@ impl Experts {
         let gate_up = reader.stacked(&names.gate_up[0], layer, [experts, hidden, 2 * ffn], &turns)?;
         let down = reader.stacked(&names.down, layer, [experts, ffn, hidden], &(0..hidden).collect::<Vec<_>>())?;
         Ok(gate_up.into_iter().zip(down).collect())
+    }
+
+    /// The experts are multiplied in these numbers; the router, whose choices are steps, stays in f32.
+    pub fn multiply_in(&mut self, compute: Compute) {
+        for (gate_up, down) in &mut self.blocks {
+            gate_up.weight.multiply_in(compute);
+            down.weight.multiply_in(compute);
+        }
     }
 
     /// Adds to y `[T, C]` what the experts make of n `[T, C]`.

@@ -34,6 +34,7 @@ pub use step::{Keep, Workspace};
 use crate::base::Base;
 use crate::base::family::Family;
 use crate::error::{Code, Error, Result};
+use crate::kernels::Compute;
 use std::ops::Range;
 
 /// Tokens of one or more documents, end to end without padding; attention stays inside each.
@@ -95,6 +96,11 @@ impl Model {
         let shape = Shape::of(&base.config, &family)?;
         let weights = weights::Network::read(base, &family, &shape, quantize)?;
         Ok(Self { shape, weights })
+    }
+
+    /// From now on frozen matrices are multiplied in these numbers; in f32 until this is said.
+    pub fn multiply_in(&mut self, compute: Compute) {
+        self.weights.multiply_in(compute);
     }
 
     /// Its sizes.

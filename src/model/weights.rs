@@ -8,7 +8,7 @@ use super::reader::{Norm, Projected, Reader, multiply};
 use crate::base::Base;
 use crate::base::family::{Family, QueryKeyNorm, SharedQkv};
 use crate::error::{Code, Error, Result};
-use crate::kernels::Frozen;
+use crate::kernels::{Compute, Frozen};
 
 /// Everything that is frozen.
 pub(super) struct Network {
@@ -68,6 +68,22 @@ impl Layer {
 }
 
 impl Network {
+    /// From now on every matrix is multiplied in these numbers.
+    pub fn multiply_in(&mut self, compute: Compute) {
+        for layer in &mut self.layers {
+            layer.qkv.weight.multiply_in(compute);
+            layer.o.weight.multiply_in(compute);
+            match &mut layer.ffn {
+                FeedForward::Experts(experts) => experts.multiply_in(compute),
+                FeedForward::Dense { gate_up, down } => {
+                    gate_up.weight.multiply_in(compute);
+                    down.weight.multiply_in(compute);
+                }
+            }
+        }
+        self.head.as_mut().unwrap_or(&mut self.embedding).multiply_in(compute);
+    }
+
     /// `[V, C]`
     pub fn head(&self) -> &Frozen {
         self.head.as_ref().unwrap_or(&self.embedding)

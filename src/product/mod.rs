@@ -11,7 +11,7 @@ pub use base::{Base, Quantize};
 pub use customer::{Customer, USES};
 pub use data::{Data, Format, Origin, Origins};
 pub use declared_use::{Covered, Grant, Ship, Use};
-pub use train::{Derivative, Eval, Match, Targets, Train};
+pub use train::{Compute, Derivative, Eval, Match, Targets, Train};
 pub use vendor::{Key, Name, Users, Vendor};
 
 use crate::error::{Code, Error, Result};

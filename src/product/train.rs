@@ -41,6 +41,8 @@ pub struct Train {
     pub checkpoint_every: u64,
     /// What the process may take, `"6 GiB"` or `"512 MiB"`; what the machine has when left out.
     pub memory: Option<String>,
+    /// In what numbers the base's matrices are multiplied.
+    pub compute: Compute,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
     /// An adapter folder to go on from.
@@ -68,6 +70,7 @@ impl Default for Train {
             validation: 0.05,
             checkpoint_every: 50,
             memory: None,
+            compute: Compute::Auto,
             device: "auto".into(),
             init: None,
             init_own: false,
@@ -139,6 +142,18 @@ impl Train {
         }
         Ok(())
     }
+}
+
+/// In what numbers a frozen matrix is multiplied, on the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compute {
+    /// `bf16` where the processor has instructions for it, else `f32`.
+    Auto,
+    /// As they are.
+    F32,
+    /// Rounded to bf16, with sums in f32.
+    Bf16,
 }
 
 /// Which projections get an adapter.

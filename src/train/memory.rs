@@ -6,6 +6,7 @@ use crate::base::Base;
 use crate::base::family::Family;
 use crate::base::weights::Tensors;
 use crate::error::{Code, Error, Result};
+use crate::kernels::Compute;
 use crate::model::{Keep, Memory, Quantize, Shape, weight_bytes};
 
 /// The share of the memory at hand that a run may plan for; the rest is for the data, the program and the system.
@@ -27,6 +28,8 @@ pub struct Forecast {
     pub layers: usize,
     /// Rows that go through the network at a time.
     pub micro_batch: usize,
+    /// In what numbers the base's matrices are multiplied.
+    pub compute: Compute,
 }
 
 impl Forecast {
@@ -119,7 +122,7 @@ impl Judge<'_> {
         if let Some(keep) = keeps.into_iter().find(|keep| fits(self.plan, *keep)) {
             let Self { program, room, layers, .. } = *self;
             let (needed, micro_batch) = (need(self.plan, keep), self.plan.micro_batch());
-            return Ok(Forecast { program, needed, room, keep, layers, micro_batch });
+            return Ok(Forecast { program, needed, room, keep, layers, micro_batch, compute: self.plan.compute });
         }
         let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
         let error = Error::new(
@@ -173,6 +176,7 @@ mod tests {
             questions: None,
             base_name: "b".into(),
             quantize: None,
+            compute: Default::default(),
             rank: 8,
             alpha: 8.0,
             targets: vec![],

@@ -4,6 +4,7 @@ use crate::adapter::{MAX_RANK, TENSOR_FILE};
 use crate::base::{Base, Fingerprint};
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
+use crate::kernels::Compute;
 use crate::model::Quantize;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub base_name: String,
     /// What the base's projections become while they are learnt on.
     pub quantize: Option<Quantize>,
+    /// In what numbers the base's matrices are multiplied.
+    pub compute: Compute,
     /// R
     pub rank: usize,
     /// The update is scaled by alpha / R.
@@ -159,6 +162,7 @@ impl Plan {
             "base": fingerprint.id(),
             "base-name": self.base_name,
             "quantize": self.quantize,
+            "compute": self.compute,
             "data": data,
             "questions": questions,
             "rank": self.rank,

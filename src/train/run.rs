@@ -45,7 +45,8 @@ pub fn run_together(
     let targets = targets(base, plan)?;
     let memory = memory::forecast(base, plan, &targets)?;
     observe(Event::Memory(memory));
-    let model = Model::load(base, plan.quantize)?;
+    let mut model = Model::load(base, plan.quantize)?;
+    model.multiply_in(plan.compute);
     let first = first_lora(&model, plan, &targets)?;
 
     let mut run = Run::begin(plan, &identity, ranks, &material, &model, memory.keep, first, saved)?;

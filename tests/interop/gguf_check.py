@@ -199,6 +199,7 @@ path = "d.jsonl"
 format = "messages"
 origin = "own"
 [train]
+compute = "f32"
 steps = 2
 rank = 4
 batch = 2

@@ -80,7 +80,7 @@ def sealwright_train(way):
             '[vendor]\nname = "Example Works"\n[product]\nname = "parts"\ntitle = "Parts"\nversion = "1.0.0"\n'
             '[base]\npath = "../base"\n[use]\nship = "adapter"\nterms = "closed"\ncommercial = true\nfields = []\n'
             '[[data]]\npath = "data.jsonl"\nformat = "messages"\norigin = "own"\n'
-            f'[train]\nrank = 8\nalpha = 16\nsteps = {STEPS}\nbatch = {batch}\nmicro-batch = {micro_batch}\n'
+            f'[train]\ncompute = "f32"\nrank = 8\nalpha = 16\nsteps = {STEPS}\nbatch = {batch}\nmicro-batch = {micro_batch}\n'
             f'sequence = {sequence}\n'
             'learning-rate = 2e-3\nwarmup = 2\nweight-decay = 0.01\nvalidation = 0.0\ninit = "../first"\n'
         )

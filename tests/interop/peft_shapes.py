@@ -232,7 +232,7 @@ def train(program, name, folder):
         '[vendor]\nname = "Example Works"\n[product]\nname = "parts"\ntitle = "Parts"\nversion = "1.0.0"\n'
         '[base]\npath = "../base"\n[use]\nship = "adapter"\nterms = "closed"\ncommercial = true\nfields = []\n'
         '[[data]]\npath = "data.jsonl"\nformat = "messages"\norigin = "own"\n'
-        '[train]\nrank = 3\nalpha = 6\nsteps = 2\nbatch = 2\nmicro-batch = 1\nsequence = 64\nlearning-rate = 5e-2\nvalidation = 0.0\n'
+        '[train]\nrank = 3\nalpha = 6\nsteps = 2\ncompute = "f32"\nbatch = 2\nmicro-batch = 1\nsequence = 64\nlearning-rate = 5e-2\nvalidation = 0.0\n'
     )
     done = subprocess.run([program, "train", product, "--json", "--allow-denied"], capture_output=True, text=True)
     if done.returncode:

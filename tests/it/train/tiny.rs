@@ -1,6 +1,7 @@
 //! A base of a few thousand random weights whose tokens are bytes, and a product around it: enough to train on.
 
 use sealwright::base::Base;
+use sealwright::kernels::Compute;
 use sealwright::train::{Format, Length, Plan, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -159,6 +160,7 @@ pub fn plan(folder: &Path, state: &str) -> Plan {
         questions: None,
         base_name: "tiny".into(),
         quantize: None,
+        compute: Compute::F32,
         rank: 4,
         alpha: 8.0,
         targets: vec!["all-linear".into()],
