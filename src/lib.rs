@@ -20,7 +20,7 @@
 //!     let report = license::check(&subject, asked, &policies, &[], jiff::Timestamp::now());
 //!     let papers = bundle::Papers::from_clearance(&report.clear()?);
 //!     let trained = train::run(base, plan, &mut |_event| {}, &AtomicBool::new(false))?;
-//!     let files = bundle::gather(&trained.folder)?;
+//!     let files = bundle::gather(&trained.folder, None)?.files;
 //!     bundle::pack(&shipment(&papers, &files), out).map(|_| ())
 //! }
 //!

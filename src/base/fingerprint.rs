@@ -1,6 +1,6 @@
 //! The identity of a base: one digest a component, so that a changed template is named as that.
 
-use super::{Base, Files, Gguf, Headers};
+use super::{Base, Files, Gguf, Headers, opaque};
 use crate::data;
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Error, Result};
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// Over the sorted lines `NAME DTYPE SHAPE SHA256-OF-DATA\n` of its tensors, as its files name them; shape as `2x3`.
+    /// Of other frameworks over the sorted lines `NAME SHA256-OF-FILE\n` of their files of weights.
     pub weights: Sha256,
     /// Canonical JSON of `config.json` without `_name_or_path` and `transformers_version`; where a GGUF stands in for
     /// it, over the sorted lines `KEY SHA256-OF-VALUE\n` of its metadata but for `general.*` and `tokenizer.*`.
@@ -51,9 +52,10 @@ impl Fingerprint {
     }
 
     pub(super) fn of(base: &Base) -> Result<Self> {
-        let weights = match base.files()? {
-            Files::Safetensors(headers) => weights(of_headers(headers))?,
-            Files::Gguf(gguf) => weights(of_gguf(gguf))?,
+        let weights = match base.files() {
+            Ok(Files::Safetensors(headers)) => weights(of_headers(headers))?,
+            Ok(Files::Gguf(gguf)) => weights(of_gguf(gguf))?,
+            Err(error) => opaque::weights(base)?.ok_or(error)?,
         };
         Ok(Self {
             weights,

@@ -6,6 +6,7 @@ mod fingerprint;
 pub mod gguf;
 mod headers;
 mod norms;
+mod opaque;
 
 #[cfg(feature = "ml")]
 pub mod chat;

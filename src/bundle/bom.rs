@@ -74,16 +74,25 @@ fn the_product(plan: &PackPlan<'_>, derivative: Sha256) -> Value {
         "licenses": [license(plan.terms)],
         "pedigree": {"ancestors": ancestors},
         "modelCard": {
-            "modelParameters": {
-                "task": "text-generation",
-                "datasets": data_sets(plan, derivative),
-                "inputs": [{"format": "text"}],
-                "outputs": [{"format": "text"}],
-            },
+            "modelParameters": parameters(plan, derivative),
             "quantitativeAnalysis": {"performanceMetrics": metrics},
             "considerations": {"useCases": [plan.purpose]},
         },
     })
+}
+
+/// What goes in and out is known of an adapter alone: of another derivative the files are, and no more.
+fn parameters(plan: &PackPlan<'_>, derivative: Sha256) -> Value {
+    let datasets = data_sets(plan, derivative);
+    match plan.recipe {
+        None => json!({"datasets": datasets}),
+        Some(_) => json!({
+            "task": "text-generation",
+            "datasets": datasets,
+            "inputs": [{"format": "text"}],
+            "outputs": [{"format": "text"}],
+        }),
+    }
 }
 
 fn data_sets(plan: &PackPlan<'_>, derivative: Sha256) -> Vec<Value> {

@@ -1,15 +1,13 @@
-//! The files that go into a payload: a folder that ours or another trainer made, read by name, never run.
+//! The files that go into a payload, whichever trainer or framework made them: read, never run.
 
 use super::layout::{Names, check_name};
+use super::model_sig;
 use super::walk::{LICENSES, PAPERS};
-use super::{limits, model_sig};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Data that loaders parse; everything else in a model folder can run code, or does not belong to it.
-const ALLOWED: [&str; 8] = ["safetensors", "json", "txt", "md", "jinja", "model", "tiktoken", "svg"];
 /// What loaders unpickle or import.
 const ACTIVE: [&str; 11] = ["bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib", "npy", "npz", "py", "so"];
 
@@ -30,35 +28,6 @@ pub(super) struct Measured {
     pub sha256: Sha256,
 }
 
-/// All files of a folder, in the payload's order. Links, active content and names that a bundle can't hold are refused.
-pub fn gather(folder: &Path) -> Result<Vec<SourceFile>> {
-    let mut files = Vec::new();
-    collect(folder, folder, &mut files)?;
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    check(&files)?;
-    Ok(files)
-}
-
-fn collect(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).at(folder)? {
-        let path = entry.at(folder)?.path();
-        let kind = path.symlink_metadata().at(&path)?.file_type();
-        if kind.is_dir() {
-            collect(root, &path, files)?;
-        } else if kind.is_file() {
-            let name = path.strip_prefix(root).expect("walked from the root").to_string_lossy().replace('\\', "/");
-            files.push(SourceFile { name, path });
-        } else {
-            return Err(Error::input(&path, "neither a regular file nor a folder")
-                .with_hint("replace the link by what it points at"));
-        }
-        if files.len() as u64 >= limits::MAX_FILES {
-            return Err(Error::input(root, format!("more than {} files", limits::MAX_FILES)));
-        }
-    }
-    Ok(())
-}
-
 /// The rules for what may be sealed.
 pub(super) fn check(files: &[SourceFile]) -> Result<()> {
     let mut names = Names::default();
@@ -73,27 +42,19 @@ pub(super) fn check(files: &[SourceFile]) -> Result<()> {
         })?;
         check_kind(name, path)?;
     }
-    if files.iter().any(|f| f.name.ends_with(".safetensors")) {
-        return Ok(());
+    if files.is_empty() {
+        return Err(Error::new(Code::BadInput, "no file is left to seal"));
     }
-    Err(Error::new(Code::BadInput, "the derivative has no *.safetensors")
-        .with_hint("name the folder with adapter_config.json and adapter_model.safetensors"))
+    Ok(())
 }
 
 fn check_kind(name: &str, path: &Path) -> Result<()> {
     let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if ALLOWED.contains(&extension.as_str()) {
+    if !ACTIVE.contains(&extension.as_str()) {
         return Ok(());
     }
-    let (what, hint) = if ACTIVE.contains(&extension.as_str()) {
-        ("can run code when it is loaded and is not sealed", "save weights as safetensors, and remove this file")
-    } else {
-        (
-            "is not a kind of file that belongs to a derivative",
-            "remove it; weights, configs, tokenizers and templates are sealed",
-        )
-    };
-    Err(Error::input(path, format!("a .{extension} file {what}")).with_hint(hint))
+    Err(Error::input(path, format!("a .{extension} file can run code when it is loaded and is not sealed"))
+        .with_hint("save weights as safetensors, and remove this file"))
 }
 
 impl SourceFile {
@@ -110,34 +71,4 @@ pub(super) fn digest(files: &[Measured]) -> Sha256 {
     let mut hasher = Hasher::default();
     files.iter().for_each(|f| hasher.update(format!("{} {} {}\n", f.sha256, f.size, f.name).as_bytes()));
     hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_data_is_gathered() {
-        let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str| std::fs::write(dir.path().join(name), "x").unwrap();
-        put("adapter_config.json");
-        assert!(gather(dir.path()).unwrap_err().to_string().contains("no *.safetensors"));
-        put("adapter_model.safetensors");
-        let names: Vec<_> = gather(dir.path()).unwrap().into_iter().map(|f| f.name).collect();
-        assert_eq!(names, ["adapter_config.json", "adapter_model.safetensors"]);
-        for name in [
-            "training_args.bin",
-            "modeling.py",
-            ".hidden.json",
-            "NOTICE",
-            "model.sig",
-            "x.exe",
-            "a b.json",
-            "REPORT.JSON",
-        ] {
-            put(name);
-            assert!(gather(dir.path()).is_err(), "{name}");
-            std::fs::remove_file(dir.path().join(name)).unwrap();
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod bom;
 mod derivative;
 mod entitlement;
 mod frames;
+mod gather;
 mod inspect;
 mod keys;
 mod layout;
@@ -31,11 +32,13 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use derivative::{SourceFile, gather};
+pub use derivative::SourceFile;
 pub use entitlement::{Base, Entitlement, Use};
+pub use gather::{Gathered, gather};
 pub use inspect::{Inspected, inspect};
 pub use keys::{Identities, Nobody, Person, Recipient, write_new_identity};
 pub use manifest::{Entry, Manifest, Payload, ProductName, Recipe, Vendor};
+pub use model_sig::NAME as MODEL_SIG;
 pub use open::{Opened, Request};
 pub use papers::{Duty, Papers};
 pub use plan::PackPlan;
@@ -46,6 +49,7 @@ pub use seen::Seen;
 pub use tail::Tail;
 pub use trust::Trust;
 pub use verify::{Verified, verify};
+pub use walk::is_paper;
 
 /// Where a bundle's renewal is looked for: `shop-1.0.0-acme.renewal` beside `shop-1.0.0-acme.sealed`.
 pub fn renewal_beside(bundle: &std::path::Path) -> std::path::PathBuf {

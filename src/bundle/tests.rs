@@ -66,7 +66,7 @@ impl Shop {
         std::fs::write(adapter.join("adapter_model.safetensors"), [7; 100]).unwrap();
         std::fs::write(adapter.join("sub/run.json"), "").unwrap();
         let recipient = write_new_identity(&dir.path().join("id.txt")).unwrap();
-        let files = gather(&adapter).unwrap();
+        let files = gather(&adapter, None).unwrap().files;
         let uses = vec![Use::Run, Use::Open];
         let identity = dir.path().join("id.txt");
         let (until, from, base) = ("2027-12-31", None, fingerprint());

@@ -1,15 +1,16 @@
-//! The derivative that a product ships: what `train` made, or what another trainer did. Shared by `pack` and `build`.
+//! The derivative that a product ships: what `train` made, or what another trainer or framework did. Shared by `pack`
+//! and `build`.
 
-use super::say::Say;
+use super::say::{Say, visible};
 #[cfg(feature = "ml")]
 use super::stages::Stages;
 use super::stages::State;
 use sealwright::adapter::{self, CONFIG_FILE, RECORD_FILE, RunRecord, TENSOR_FILE};
 use sealwright::base::{Base, Fingerprint};
-use sealwright::bundle::{self, Recipe, SourceFile};
+use sealwright::bundle::{self, Gathered, Recipe, SourceFile};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
-use sealwright::product::{Product, Ship};
+use sealwright::product::{self, Product, Ship};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ impl Derivative {
         match (&product.derivative, product.declared_use.ship) {
             (_, Ship::Nothing) => Err(Error::new(Code::Usage, "use.ship is `nothing`: there is nothing to pack")
                 .with_hint("`adapter` ships the adapter")),
-            (Some(derivative), _) => Self::theirs(product, &product.resolve(&derivative.path)),
+            (Some(derivative), ship) => Self::theirs(product, derivative, ship, say),
             (None, ship) => {
                 let ours = Self::ours(&state.folder().join(adapter::FOLDER), fingerprint, state)?;
                 if ship == Ship::Adapter { Ok(ours) } else { ours.merged(product, base, state, say) }
@@ -80,7 +81,7 @@ impl Derivative {
             }
             super::merge::merge(product, base, &folder, &out, say)
         })?;
-        let mut files = bundle::gather(&out)?;
+        let mut files = bundle::gather(&out, None)?.files;
         files.extend(self.files.into_iter().filter(|f| f.name == RECORD_FILE));
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut metrics = self.metrics;
@@ -95,15 +96,62 @@ impl Derivative {
             .with_hint("use a build with the feature `ml`, which is the default"))
     }
 
-    /// What another trainer made.
-    fn theirs(product: &Product, folder: &Path) -> Result<Self> {
-        let is_adapter = folder.join(CONFIG_FILE).is_file();
+    /// What another trainer or framework made, as it is.
+    fn theirs(product: &Product, derivative: &product::Derivative, ship: Ship, say: &Say) -> Result<Self> {
+        let path = product.resolve(&derivative.path);
+        let Gathered { files, left } = bundle::gather(&path, derivative.files.as_deref())?;
+        if !say.is_json() {
+            left.iter().for_each(|(name, why)| say.note(visible(&format!("left out: {name}, {why}"))));
+        }
+        demand_ship(&path, &files, ship)?;
         Ok(Self {
-            recipe: if is_adapter { Some(recipe(&adapter::read(folder)?.recipe)) } else { None },
-            files: bundle::gather(folder)?,
+            recipe: if ship == Ship::Adapter { recipe_of(&path, &files, say)? } else { None },
+            files,
             data: product.data.iter().map(|d| Sha256::of_file(&product.resolve(&d.path))).collect::<Result<_>>()?,
             metrics: Vec::new(),
         })
+    }
+}
+
+/// What was cleared is what is sealed: an adapter without whole weights beside it, or no adapter.
+fn demand_ship(path: &Path, files: &[SourceFile], ship: Ship) -> Result<()> {
+    let is_adapter = files.iter().any(|file| file.name == CONFIG_FILE);
+    let whole = files.iter().find(|file| is_adapter && is_whole_weights(&file.name));
+    let (said, hint) = match (ship, is_adapter, whole) {
+        (Ship::Adapter, false, _) => (
+            format!("use.ship is `adapter`, and there is no {CONFIG_FILE} in it"),
+            "`ship = \"merged\"` is for whole weights, of any framework: other clauses are judged",
+        ),
+        (_, true, Some(file)) => (
+            format!("whole weights beside an adapter: {}", file.name),
+            "`[derivative] files` names what travels; `ship` must say which of the two it is",
+        ),
+        (Ship::Merged, true, None) => (
+            format!("use.ship is `merged`, and it is an adapter ({CONFIG_FILE})"),
+            "`ship = \"adapter\"`, or name the merged weights",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::input(path, said).with_hint(hint))
+}
+
+/// An adapter's own matrices begin with its name, whoever wrote them.
+fn is_whole_weights(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    [".safetensors", ".gguf"].iter().any(|end| last.ends_with(end)) && !last.starts_with("adapter")
+}
+
+/// How an adapter adapts, where it is a plain LoRA; any other is sealed as it is, and said.
+fn recipe_of(folder: &Path, files: &[SourceFile], say: &Say) -> Result<Option<Recipe>> {
+    match adapter::read(folder) {
+        Ok(adapter) => Ok(Some(recipe(&adapter.recipe))),
+        Err(error) if files.iter().any(|file| file.name == TENSOR_FILE) => {
+            if !say.is_json() {
+                say.note(visible(&format!("sealed as it is, for `run` has no use for it: {error}")));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

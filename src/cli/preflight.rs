@@ -119,12 +119,21 @@ fn adapters(product: &Product) -> Result<Vec<Adapter>> {
     let init = product.train.as_ref().and_then(|train| Some((train.init.as_ref()?, train.init_own)));
     let derivative = product.derivative.as_ref().map(|derivative| (&derivative.path, derivative.own));
     let read = |(path, own): (&PathBuf, bool)| {
-        let folder = product.resolve(path);
-        let is_there = std::fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_some());
-        let subject = is_there.then(|| Subject::read(&Base::open(&folder)?, None)).transpose()?;
+        let place = place_of(product.resolve(path));
+        let is_there = place.is_file() || std::fs::read_dir(&place).is_ok_and(|mut files| files.next().is_some());
+        let subject = is_there.then(|| Subject::read(&Base::open(&place)?, None)).transpose()?;
         Ok(Adapter { name: path.display().to_string(), own, subject })
     };
     init.into_iter().chain(derivative).map(read).collect()
+}
+
+/// Where a derivative's licence is looked for: its folder, or that of its one file; a GGUF speaks for itself, too.
+fn place_of(path: PathBuf) -> PathBuf {
+    let speaks = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    match path.parent() {
+        Some(folder) if path.is_file() && !speaks => folder.to_owned(),
+        _ => path,
+    }
 }
 
 /// One for each origin of a data file.

@@ -3,13 +3,13 @@
 use super::Answer;
 use super::base::{Extent, Network, Place};
 use super::customer::CustomerArgs;
-use super::say::Say;
+use super::say::{Say, visible};
 use super::train::use_threads;
 use sealwright::adapter::{Adapter, CONFIG_FILE, TENSOR_FILE};
 use sealwright::base::Base;
 use sealwright::base::chat::Message;
 use sealwright::base::tokenizer::Tokenizer;
-use sealwright::bundle::{Opened, Request, Seen, Use};
+use sealwright::bundle::{MODEL_SIG, Opened, Request, Seen, Use, is_paper};
 use sealwright::error::{Code, Error, Result};
 use sealwright::model::Model;
 use sealwright::model::generate::{Sampler, generate};
@@ -44,6 +44,18 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
+
+/// What a file is, by the end of its name: for a message only.
+const KINDS: [(&str, &str); 8] = [
+    (".gguf", "a GGUF"),
+    (".onnx", "an ONNX model"),
+    ("saved_model.pb", "a TensorFlow SavedModel"),
+    (".pdparams", "a PaddlePaddle model"),
+    (".pdmodel", "a PaddlePaddle model"),
+    (".keras", "a Keras model"),
+    (".safetensors", "whole weights"),
+    (".pt", "a PyTorch checkpoint"),
+];
 
 /// Of the probability mass, what sampling considers.
 const TOP_P: f32 = 0.95;
@@ -95,9 +107,22 @@ fn open(args: &Args, base: &Base, say: &Say) -> Result<Opened> {
 fn adapter_of(opened: &Opened) -> Result<Adapter> {
     match (opened.files.get(CONFIG_FILE), opened.files.get(TENSOR_FILE)) {
         (Some(config), Some(tensors)) => Adapter::from_bytes(config, tensors),
-        _ => Err(Error::new(Code::NotBuilt, "the bundle holds no adapter; merged weights can't be run yet")
-            .with_hint("`sealwright open` unpacks them")),
+        _ => {
+            let said = format!("`run` answers with a LoRA adapter, and the bundle holds {}", what_is_in(opened));
+            Err(Error::new(Code::NotBuilt, visible(&said))
+                .with_hint("`sealwright open` unpacks it for its own runtime"))
+        }
     }
+}
+
+/// What a payload without an adapter is, by the name of its weights.
+fn what_is_in(opened: &Opened) -> String {
+    let ours = |name: &str| name == MODEL_SIG || is_paper(name);
+    let mut names = opened.files.keys().map(String::as_str).filter(|name| !ours(name)).peekable();
+    let first = names.peek().copied().unwrap_or_default();
+    let known = names.find_map(|name| KINDS.iter().find(|(end, _)| name.ends_with(end)).map(|(_, what)| (name, *what)));
+    let (name, what) = known.unwrap_or((first, "files of another framework"));
+    format!("{what}: {name}")
 }
 
 /// Says an answer while it comes.

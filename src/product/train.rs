@@ -170,8 +170,10 @@ pub enum Targets {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Derivative {
-    /// A PEFT adapter folder.
+    /// A folder, or one file.
     pub path: PathBuf,
+    /// The files and folders in it that travel; all but what trainers leave behind when left out.
+    pub files: Option<Vec<PathBuf>>,
     /// It is the vendor's own work.
     #[serde(default)]
     pub own: bool,

@@ -66,7 +66,7 @@ fn packed(clearance: &Clearance) -> Result<BTreeMap<String, Vec<u8>>> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("adapter")).unwrap();
     std::fs::write(dir.path().join("adapter/adapter_model.safetensors"), [7; 8]).unwrap();
-    let files = bundle::gather(&dir.path().join("adapter")).unwrap();
+    let files = bundle::gather(&dir.path().join("adapter"), None).unwrap().files;
     let of = |part: &str| Sha256::of(part);
     let fingerprint = Fingerprint { weights: of("w"), config: of("c"), tokenizer: of("t"), template: of("m") };
     let recipient = bundle::write_new_identity(&dir.path().join("id.txt")).unwrap();

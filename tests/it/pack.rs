@@ -104,9 +104,138 @@ may-ship-to = ["globex"]
     }
 }
 
+/// A product whose derivative is what `put` makes, shipped as whole weights.
+fn product_of(folder: &Path, ship: &str, path: &str, put: impl Fn(&Path)) {
+    product(folder, 8, "");
+    put(folder);
+    let text = std::fs::read_to_string(folder.join("sealwright.toml")).unwrap();
+    let text = text.replace("ship = \"adapter\"", &format!("ship = {ship:?}"));
+    std::fs::write(folder.join("sealwright.toml"), text.replace("path = \"theirs\"", path)).unwrap();
+}
+
+/// Packs and opens; the names of what came back, papers and `model.sig` apart.
+fn sealed_and_opened(folder: &Path) -> Vec<String> {
+    let packed = sealwright(folder, &["pack"]);
+    assert!(packed.status.success(), "{}", stderr(&packed));
+    let args = ["open", BUNDLE, "--trust", "vendor.pub.pem", "--identity", "identity.txt", "--out", "opened"];
+    let opened = sealwright(folder, &args);
+    assert!(opened.status.success(), "{}", stderr(&opened));
+    let ours = |name: &String| name != bundle::MODEL_SIG && !bundle::is_paper(name);
+    walk(&folder.join("opened"), "").into_iter().filter(ours).collect()
+}
+
+fn walk(root: &Path, under: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(root.join(under)).unwrap() {
+        let entry = entry.unwrap();
+        let name = Path::new(under).join(entry.file_name()).display().to_string();
+        match entry.file_type().unwrap().is_dir() {
+            true => names.extend(walk(root, &name)),
+            false => names.push(name),
+        }
+    }
+    names.sort();
+    names
+}
+
+/// What `run` says of the bundle.
+fn run_says(folder: &Path) -> (Option<i32>, String) {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/01-helpdesk/base").display().to_string();
+    let args = ["run", BUNDLE, "--trust", "vendor.pub.pem", "--identity", "identity.txt", "--base", &base, "hello"];
+    let output = sealwright(folder, &args);
+    (output.status.code(), stderr(&output))
+}
+
+/// Files of a framework as they lie in a folder; what they hold is nobody's business here.
+type Framework = (&'static str, &'static str, &'static [&'static str]);
+
+const FRAMEWORKS: [Framework; 6] = [
+    ("whole weights", "path = \"whole\"", &["whole/config.json", "whole/model.safetensors", "whole/tokenizer.model"]),
+    ("a GGUF", "path = \"out/model.gguf\"", &["out/model.gguf"]),
+    (
+        "an ONNX model",
+        "path = \"whisper\"",
+        &["whisper/decoder.onnx", "whisper/decoder.onnx_data", "whisper/encoder.onnx"],
+    ),
+    ("a TensorFlow SavedModel", "path = \"sm\"", &["sm/saved_model.pb", "sm/variables/variables.data-00000-of-00001"]),
+    ("a PaddlePaddle model", "path = \"pp\"", &["pp/inference.pdmodel", "pp/inference.pdiparams"]),
+    ("files of another framework", "path = \"rn\"\nfiles = [\"resnet.params\"]", &["rn/resnet.params"]),
+];
+
+#[test]
+fn files_of_any_framework_are_sealed_as_they_are_and_run_says_what_they_are() {
+    for (what, path, files) in FRAMEWORKS {
+        let dir = tempfile::tempdir().unwrap();
+        product_of(dir.path(), "merged", path, |folder| {
+            for name in files {
+                std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+                std::fs::write(folder.join(name), contents(name)).unwrap();
+            }
+            std::fs::write(folder.join(files[0]).with_file_name("trainer_state.json"), "{}").unwrap();
+        });
+        let mut names: Vec<&str> = files.iter().map(|name| name.split_once('/').unwrap().1).collect();
+        names.sort_unstable();
+        assert_eq!(sealed_and_opened(dir.path()), names, "{what}");
+        for (name, short) in files.iter().map(|name| (name, name.split_once('/').unwrap().1)) {
+            assert_eq!(std::fs::read(dir.path().join("opened").join(short)).unwrap(), contents(name), "{name}");
+        }
+        let (exit, said) = run_says(dir.path());
+        assert!(exit == Some(2) && said.contains(what), "{what}: {said}");
+    }
+}
+
+/// What a reader of heads accepts: the pre-flight reads those of safetensors and GGUF.
+fn contents(name: &str) -> Vec<u8> {
+    if name.ends_with(".safetensors") {
+        let head = br#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        return [&(head.len() as u64).to_le_bytes()[..], head, &[0; 4]].concat();
+    }
+    match name.ends_with(".gguf") {
+        true => [&b"GGUF"[..], &3u32.to_le_bytes(), &[0; 16]].concat(),
+        false => format!("{{\"name\": \"{name}\"}}").into_bytes(),
+    }
+}
+
+#[test]
+fn what_is_cleared_is_what_is_sealed() {
+    let file = |folder: &Path, name: &str| std::fs::write(folder.join(name), contents(name)).unwrap();
+    let nothing = |_: &Path| ();
+    for (ship, path, said) in [
+        ("merged", "path = \"theirs\"", "it is an adapter"),
+        ("adapter", "path = \"theirs\"\nfiles = [\"adapter_model.safetensors\"]", "no adapter_config.json"),
+        ("merged", "path = \"theirs\"\nfiles = [\"../vendor.pem\"]", "not a name inside"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        product_of(dir.path(), ship, path, nothing);
+        let output = sealwright(dir.path(), &["pack"]);
+        assert!(output.status.code() == Some(2) && stderr(&output).contains(said), "{said}: {}", stderr(&output));
+        assert!(!dir.path().join("dist").exists());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    product_of(dir.path(), "adapter", "path = \"theirs\"", |folder| file(folder, "theirs/model.safetensors"));
+    let output = sealwright(dir.path(), &["pack"]);
+    assert!(stderr(&output).contains("whole weights beside an adapter"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_trainers_leave_beside_an_adapter_stays_and_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    product(dir.path(), 8, "");
+    for name in ["optimizer.pt", "trainer_state.json", "README.md", "checkpoint-8/optimizer.pt"] {
+        let path = dir.path().join("theirs").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+    let packed = sealwright(dir.path(), &["pack"]);
+    for name in ["optimizer.pt", "trainer_state.json", "README.md", "checkpoint-8/"] {
+        assert!(stderr(&packed).contains(&format!("left out: {name}")), "{name}: {}", stderr(&packed));
+    }
+    assert_eq!(sealed_and_opened(dir.path()), ["adapter_config.json", "adapter_model.safetensors"]);
+}
+
 #[test]
 fn pickles_and_code_are_not_sealed() {
-    for name in ["optimizer.pt", "modeling_shop.py"] {
+    for name in ["weights.pt", "modeling_shop.py"] {
         let dir = tempfile::tempdir().unwrap();
         product(dir.path(), 8, "");
         std::fs::write(dir.path().join("theirs").join(name), "x").unwrap();
