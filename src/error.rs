@@ -176,6 +176,12 @@ codes! {
     WrongBase = "wrong-base", 1;
     /// A newer bundle of this product was seen before.
     OlderBundle = "older-bundle", 1;
+    /// The derivative holds what can run when it is loaded, and nobody allowed that.
+    ActiveContent = "active-content", 1;
+    /// The payload holds what can run when it is loaded, and the manifest does not say so.
+    UndeclaredContent = "undeclared-content", 1;
+    /// The bundle breaks the customer's own rule.
+    NotAdmitted = "not-admitted", 1;
     /// Opening would need more than a limit or the disk allows.
     TooLarge = "too-large", 1;
 }

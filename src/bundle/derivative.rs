@@ -6,10 +6,7 @@ use super::walk::{LICENSES, PAPERS};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
 use std::fs::File;
-use std::path::{Path, PathBuf};
-
-/// What loaders unpickle or import.
-const ACTIVE: [&str; 11] = ["bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib", "npy", "npz", "py", "so"];
+use std::path::PathBuf;
 
 /// One file of the derivative.
 #[derive(Debug, Clone)]
@@ -40,21 +37,11 @@ pub(super) fn check(files: &[SourceFile]) -> Result<()> {
             Error::input(path, &e)
                 .with_hint("rename or remove it; the bundle has papers of its own, and rules for names")
         })?;
-        check_kind(name, path)?;
     }
     if files.is_empty() {
         return Err(Error::new(Code::BadInput, "no file is left to seal"));
     }
     Ok(())
-}
-
-fn check_kind(name: &str, path: &Path) -> Result<()> {
-    let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if !ACTIVE.contains(&extension.as_str()) {
-        return Ok(());
-    }
-    Err(Error::input(path, format!("a .{extension} file can run code when it is loaded and is not sealed"))
-        .with_hint("save weights as safetensors, and remove this file"))
 }
 
 impl SourceFile {

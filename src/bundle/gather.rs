@@ -71,7 +71,7 @@ pub struct Gathered {
 /// the files and folders in it that travel, whatever they are called.
 ///
 /// # Errors
-/// `bad-input` for links, for names that a bundle can't hold, for what can run code, and where nothing is left.
+/// `bad-input` for links, for names that a bundle can't hold, and where nothing is left.
 pub fn gather(path: &Path, only: Option<&[PathBuf]>) -> Result<Gathered> {
     let mut gathered = Gathered { files: Vec::new(), left: Vec::new() };
     match only {

@@ -1,5 +1,6 @@
 //! `manifest.json`, FORMAT.md section 4: what is signed. One form only: parsed, written again, and compared.
 
+use super::active::Active;
 use super::entitlement::{Base, Entitlement, is_name};
 use super::limits;
 use crate::digest::Sha256;
@@ -25,6 +26,9 @@ pub struct Manifest {
     pub serial: u64,
     /// The bases that the derivative works on.
     pub bases: Vec<Base>,
+    /// What in the derivative can run when it is loaded, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<Active>,
     /// How the derivative was made, where it is an adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<Recipe>,
@@ -125,6 +129,7 @@ impl Manifest {
             && is_version(&self.product.version)
             && (1..=limits::MAX_BASES).contains(&self.bases.len())
             && (1..=limits::MAX_FILES).contains(&self.payload.files)
+            && self.active.is_sorted_by(|a, b| a < b)
             && self.payload.size > 0;
         if !holds {
             return Err(Error::new(Code::BadBundle, "manifest.json: a value breaks a rule of FORMAT.md"));
@@ -186,6 +191,7 @@ pub(super) mod tests {
                 name: "tiny".into(),
                 fingerprint: Fingerprint { weights: digest, config: digest, tokenizer: digest, template: digest },
             }],
+            active: vec![Active::Pickle],
             recipe: Some(Recipe { method: "lora".into(), rank: 8, alpha: "16".into(), targets: vec!["q_proj".into()] }),
             policy: digest,
             entitlement: Entitlement {
@@ -220,6 +226,10 @@ pub(super) mod tests {
             text.replace("€", "\\u20ac"),
             text.replace(r#""from""#, r#""From""#).replace(r#""until":"2027-12-31""#, r#""until":"+002027-12-31""#),
             text.replace(r#"["open","run"]"#, r#"["run","open"]"#),
+            text.replace(r#"["pickle"]"#, "[]"),
+            text.replace(r#"["pickle"]"#, r#"["pickle","native"]"#),
+            text.replace(r#"["pickle"]"#, r#"["pickle","pickle"]"#),
+            text.replace(r#"["pickle"]"#, r#"["fireworks"]"#),
             text.replace(r#""customer":"acme""#, r#""customer":"../acme""#),
             "[".repeat(100_000),
             String::new(),

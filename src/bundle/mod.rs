@@ -4,6 +4,8 @@
 //! [`Verified::open`] and [`Verified::open_into`] turn into the derivative when an identity, the clock, the base and
 //! the use agree with the entitlement.
 
+mod active;
+mod admission;
 mod bom;
 mod derivative;
 mod entitlement;
@@ -32,6 +34,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use active::Active;
+pub use admission::{Admission, Licence, Report, Verdict};
 pub use derivative::SourceFile;
 pub use entitlement::{Base, Entitlement, Use};
 pub use gather::{Gathered, gather};

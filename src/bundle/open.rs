@@ -1,6 +1,7 @@
 //! From a verified bundle to the derivative, FORMAT.md sections 3 and 7: judged first, decrypted as a stream, and kept
 //! apart until the last age chunk, the ciphertext's digest, the papers and `model.sig` agree.
 
+use super::active::{self, Found};
 use super::entitlement::{Use, judge_base};
 use super::keys::Identities;
 use super::layout::{self, Head};
@@ -43,7 +44,7 @@ pub struct Opened {
 }
 
 impl Verified {
-    /// Judges date, use, base, recipient and serial.
+    /// Judges date, use, base, recipient, active content and serial.
     pub fn judge(&self, request: &Request<'_>) -> Result<()> {
         let entitlement = &self.manifest.entitlement;
         self.judge_clock(request)?;
@@ -53,6 +54,7 @@ impl Verified {
             judge_base(&self.manifest.bases, fingerprint)?;
         }
         entitlement.judge_recipient(request.identities)?;
+        active::demand_allowed(&self.manifest.active, &self.allowed)?;
         request.seen.judge(&self.manifest, self.id, self.renewal.as_ref(), request.now)
     }
 
@@ -117,8 +119,9 @@ impl Verified {
         }
         check_files(&files, &self.manifest)?;
         let signed = place.model_sig(&files)?;
-        let digests = files.into_iter().filter(|(name, _)| name != model_sig::NAME).collect();
-        model_sig::verify(&signed, &self.manifest.subject(), &digests, &self.signer)
+        let digests: BTreeMap<_, _> = files.into_iter().filter(|(name, _)| name != model_sig::NAME).collect();
+        model_sig::verify(&signed, &self.manifest.subject(), &digests, &self.signer)?;
+        place.found(digests.keys().filter(|name| !is_paper(name)))?.demand_stated(&self.manifest.active)
     }
 }
 
@@ -252,6 +255,23 @@ impl Place {
                 Ok(digest)
             }
         }
+    }
+
+    /// What in these files can run when it is loaded.
+    fn found<'n>(&self, names: impl Iterator<Item = &'n String>) -> Result<Found> {
+        let mut found = Found::default();
+        for name in names {
+            match self {
+                Place::Folder(root) => {
+                    let path = root.join(name);
+                    found.look(name, &mut File::open(&path).at(&path)?).at(&path)?;
+                }
+                Place::Memory(files) => {
+                    found.look(name, &mut std::io::Cursor::new(&files[name][..])).at(Path::new(name))?;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The bytes of `model.sig`, as they were received.

@@ -1,5 +1,6 @@
 //! Everything that one bundle is made of, as the packer is told it.
 
+use super::active::Active;
 use super::derivative::SourceFile;
 use super::entitlement::{Base, Use};
 use super::keys::Recipient;
@@ -9,6 +10,7 @@ use crate::digest::Sha256;
 use crate::sign::SigningKey;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use std::collections::BTreeSet;
 
 /// Everything that one bundle is made of.
 pub struct PackPlan<'a> {
@@ -16,6 +18,8 @@ pub struct PackPlan<'a> {
     pub papers: &'a Papers,
     /// The derivative, as `derivative::gather` finds it.
     pub files: &'a [SourceFile],
+    /// What of it may run when it is loaded: the vendor's word, which customers must repeat.
+    pub active: &'a BTreeSet<Active>,
     /// The vendor, as it signs contracts.
     pub vendor: &'a str,
     /// What is sealed.

@@ -2,6 +2,7 @@
 //!
 //! The file has a temporary name until it is whole and on the disk. Memory is flat in the size of the derivative.
 
+use super::active::Found;
 use super::derivative::{self, Measured, SourceFile};
 use super::entitlement::{Entitlement, salted};
 use super::layout::{BLOCK, Head, Writer};
@@ -33,7 +34,9 @@ pub fn pack(plan: &PackPlan<'_>, out: &Path) -> Result<Packed> {
     derivative::check(plan.files)?;
     let mut files = plan.files.iter().map(SourceFile::measure).collect::<Result<Vec<_>>>()?;
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut manifest = draft(plan)?;
+    let found = Found::in_files(plan.files)?;
+    found.demand(plan.active)?;
+    let mut manifest = Manifest { active: found.kinds().collect(), ..draft(plan)? };
     let papers = papers(plan, &manifest, derivative::digest(&files))?;
     let mut packed = None;
     data::write_atomically(out, |file| {
@@ -69,6 +72,7 @@ fn draft(plan: &PackPlan<'_>) -> Result<Manifest> {
         issued,
         serial: issued,
         bases: plan.bases.clone(),
+        active: Vec::new(),
         recipe: plan.recipe.clone(),
         policy: plan.papers.policy,
         entitlement: Entitlement { customer, from, until, uses, machines, seats, salt, recipients },

@@ -7,6 +7,7 @@ use crate::base::Fingerprint;
 use crate::digest::Sha256;
 use crate::error::{Code, Result};
 use crate::sign::SigningKey;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,6 +84,7 @@ impl Shop {
         let plan = PackPlan {
             papers: &self.papers,
             files: &self.files,
+            active: &BTreeSet::new(),
             vendor: "Example Works",
             product: ProductName { name: "helpdesk".into(), title: "Example Helpdesk".into(), version: "1.0.0".into() },
             terms: "LicenseRef-Example-Works",

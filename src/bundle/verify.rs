@@ -1,15 +1,19 @@
 //! Is a bundle whole, and from whom? FORMAT.md section 7. `Verified` is made here only, and owns the open file.
 
+use super::active::Active;
+use super::admission::Admission;
 use super::layout;
 use super::manifest::{Entry, Manifest};
 use super::renewal::Renewal;
 use super::sign::Claim;
 use super::trust::{Trust, TrustedKey};
-use super::walk::{Placed, Walked, at};
+use super::walk::{Placed, REPORT, Walked, at, paper};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
 use crate::sign::PublicKey;
+use jiff::Timestamp;
 use jiff::civil::Date;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -24,6 +28,7 @@ pub struct Verified {
     pub(super) payload: u64,
     pub(super) id: Sha256,
     pub(super) renewal: Option<Renewal>,
+    pub(super) allowed: BTreeSet<Active>,
 }
 
 impl Verified {
@@ -40,6 +45,24 @@ impl Verified {
     /// The last day of its entitlement, a renewal counted in.
     pub fn until(&self) -> Date {
         self.renewal.as_ref().map_or(self.manifest.entitlement.until, |renewal| renewal.until)
+    }
+
+    /// Is it let in by a customer's rule?
+    ///
+    /// # Errors
+    /// `not-admitted`, with every breach.
+    pub fn admit(&mut self, rule: &Admission, now: Timestamp) -> Result<()> {
+        rule.judge(&self.manifest, self.file.metadata().at(&self.path)?.len(), now)?;
+        match rule.asks_for_report() {
+            true => rule.judge_report(&paper(&mut self.file, &self.path, &self.manifest.entries, REPORT)?),
+            false => Ok(()),
+        }
+    }
+
+    /// The same bundle, of which these kinds of content may run when it is loaded; none, unless this is asked for.
+    pub fn allow_active(mut self, kinds: impl IntoIterator<Item = Active>) -> Self {
+        self.allowed.extend(kinds);
+        self
     }
 
     /// The same bundle with the later last day of a renewal.
@@ -71,6 +94,7 @@ pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
         manifest,
         signer,
         renewal: None,
+        allowed: BTreeSet::new(),
     })
 }
 

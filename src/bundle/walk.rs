@@ -2,11 +2,15 @@
 
 use super::layout::{self, BLOCK, Head, Names, TRAILER};
 use super::limits;
+use super::manifest::Entry;
+use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// The public part of the pre-flight.
+pub const REPORT: &str = "report.json";
 /// The encrypted part.
 pub const PAYLOAD: &str = "payload.tar.zst.age";
 /// What is signed.
@@ -71,6 +75,24 @@ pub fn at(path: &Path, error: Error) -> Error {
 /// Is it the name of a paper?
 pub fn is_paper(name: &str) -> bool {
     PAPERS.contains(&name) || name.strip_prefix(LICENSES).is_some_and(|rest| !rest.contains('/'))
+}
+
+/// A paper as its signed entry describes it, by name.
+pub fn paper(file: &mut File, path: &Path, entries: &[Entry], name: &str) -> Result<Vec<u8>> {
+    let mut start = 0;
+    for entry in entries {
+        let head = Head { name: entry.name.clone(), size: entry.size };
+        start += BLOCK as u64;
+        if entry.name == name && entry.size <= limits::MAX_PAPER_BYTES {
+            let bytes = read(file, path, &Placed { head, start })?;
+            return match Sha256::of(&bytes) == entry.sha256 {
+                true => Ok(bytes),
+                false => Err(Error::new(Code::Damaged, format!("{name}: not the bytes that were signed"))),
+            };
+        }
+        start += head.size + head.padding() as u64;
+    }
+    Err(bad(format!("an entry is missing: {name}")))
 }
 
 fn read(file: &mut File, path: &Path, entry: &Placed) -> Result<Vec<u8>> {

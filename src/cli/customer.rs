@@ -2,7 +2,7 @@
 
 use super::say::{Say, visible};
 use super::secret::Secret;
-use sealwright::bundle::{Identities, Person, Seen, Trust, Verified, renewal_beside, verify};
+use sealwright::bundle::{Active, Admission, Identities, Person, Seen, Trust, Verified, renewal_beside, verify};
 use sealwright::error::{Code, Error, Result};
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -17,9 +17,17 @@ pub struct TrustArgs {
     /// Take a bundle that a development key signed, to try things out
     #[arg(long)]
     allow_development: bool,
+    /// A rule of yours that the bundle must keep, too (docs/admission.md)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 impl TrustArgs {
+    /// The rule, where there is one.
+    pub fn rule(&self) -> Result<Option<Admission>> {
+        self.policy.as_deref().map(Admission::read).transpose()
+    }
+
     pub fn read(&self) -> Result<Trust> {
         Trust::read(&self.files, self.allow_development, jiff::Timestamp::now(), &Seen::of_user()?)
     }
@@ -38,8 +46,15 @@ pub struct BundleArgs {
 }
 
 impl BundleArgs {
-    /// The bundle, whole and from a vendor that is trusted, with its renewal where there is one.
+    /// The bundle, whole, from a vendor that is trusted and let in by the rule, with its renewal where there is one.
     pub fn verified(&self, say: &Say) -> Result<Verified> {
+        let rule = self.trust.rule()?;
+        let mut verified = self.trusted(say)?;
+        rule.map_or(Ok(()), |rule| verified.admit(&rule, jiff::Timestamp::now()))?;
+        Ok(verified)
+    }
+
+    fn trusted(&self, say: &Say) -> Result<Verified> {
         let trust = self.trust.read()?;
         let verified = verify(&self.bundle, &trust)?;
         if let Some(path) = &self.renewal {
@@ -68,12 +83,20 @@ pub struct CustomerArgs {
     /// sealed with a passphrase needs none
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// Take a bundle whose manifest states this kind of content that can run when it is loaded; may be repeated
+    #[arg(long, value_name = "KIND", value_parser = active)]
+    allow_active: Vec<Active>,
+}
+
+fn active(word: &str) -> Result<Active, String> {
+    let known = || Active::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    Active::parse(word).ok_or_else(|| format!("one of {}", known()))
 }
 
 impl CustomerArgs {
     /// The bundle, whole and from a vendor that is trusted, with its renewal where there is one.
     pub fn verified(&self, say: &Say) -> Result<Verified> {
-        self.bundle.verified(say)
+        Ok(self.bundle.verified(say)?.allow_active(self.allow_active.iter().copied()))
     }
 
     /// What opens it: the identity that was given, or else the passphrase that it is sealed with.

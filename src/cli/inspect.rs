@@ -4,6 +4,7 @@ use super::Answer;
 use super::say::{Say, visible};
 use sealwright::bundle::{Manifest, inspect};
 use sealwright::error::Result;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -20,6 +21,14 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         return Ok(Answer::Yes);
     }
     let mut text = describe(&inspected.manifest);
+    if let Some(report) = &inspected.report {
+        let ids: BTreeSet<_> = report.licenses.iter().map(|l| l.id.as_deref().unwrap_or("one without an id")).collect();
+        let ids = ids.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "verdict    {}\nlicences   {ids}", report.verdict.name());
+    }
+    if let Some(renewal) = &inspected.renewal {
+        let _ = writeln!(text, "renewal    through {}, by {} (beside the bundle)", renewal.until, renewal.vendor.key);
+    }
     let _ = writeln!(text, "bundle     {}\nsize       {} bytes", inspected.id, inspected.size);
     for entry in &inspected.manifest.entries {
         let _ = writeln!(text, "  {:>12}  {}", entry.size, entry.name);
@@ -65,6 +74,10 @@ pub fn describe(manifest: &Manifest) -> String {
         let targets = recipe.targets.join(", ");
         let _ =
             writeln!(text, "recipe     {}, rank {}, alpha {}, on {targets}", recipe.method, recipe.rank, recipe.alpha);
+    }
+    if !manifest.active.is_empty() {
+        let kinds = manifest.active.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "active     {kinds} (can run when it is loaded)");
     }
     let _ = writeln!(text, "opened     {} files, {} bytes", manifest.payload.files, manifest.payload.size);
     text

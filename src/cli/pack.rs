@@ -180,6 +180,7 @@ impl<'a> Shipment<'a> {
         PackPlan {
             papers,
             files: &self.derivative.files,
+            active: &product.active_content,
             vendor: &self.product.vendor.name,
             product: ProductName {
                 name: product.name.clone(),
@@ -250,6 +251,7 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
         "texts": clearance.texts().iter().map(|(name, bytes)| (name, Sha256::of(bytes))).collect::<Vec<_>>(),
         "notice": clearance.notice_paragraphs(),
         "files": plan.files.iter().map(file).collect::<Result<Vec<_>>>()?,
+        "active": plan.active,
         "vendor": plan.vendor,
         "product": plan.product,
         "terms": plan.terms,

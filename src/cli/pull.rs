@@ -29,8 +29,10 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let trust = args.trust.read()?;
     let offer = oci::offer(&Reference::parse(&args.from)?)?;
     offer.tail().judge(&trust)?;
+    let (rule, now) = (args.trust.rule()?, jiff::Timestamp::now());
+    rule.iter().try_for_each(|rule| rule.judge(offer.tail().manifest(), offer.tail().bundle_size(), now))?;
     let until = offer.tail().until(args.renewal.as_deref(), &trust)?;
-    match offer.tail().manifest().entitlement.judge_date(jiff::Timestamp::now(), until) {
+    match offer.tail().manifest().entitlement.judge_date(now, until) {
         // a bundle may be fetched before its first day
         Err(early) if early.code == Code::NotYetValid => say.note(early.to_string()),
         judged => judged?,
@@ -41,7 +43,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     }
     let digest = offer.digest();
     let mut progress = Progress::new(say);
-    let pulled = offer.fetch(&args.out, &trust, &mut |event| progress.on(event))?;
+    let pulled = offer.fetch(&args.out, &trust, rule.as_ref(), &mut |event| progress.on(event))?;
     if say.is_json() {
         let manifest = pulled.verified.manifest();
         say.json(&json!({"file": pulled.path, "artifact": digest, "id": pulled.verified.id(), "manifest": manifest}));

@@ -1,7 +1,8 @@
 //! `[vendor]` and `[product]`: who sells what.
 
+use crate::bundle::Active;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// `[vendor]`
@@ -71,4 +72,7 @@ pub struct Name {
     pub title: String,
     /// `1.0.0`.
     pub version: String,
+    /// What of the derivative may run when it is loaded; nothing when left out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub active_content: BTreeSet<Active>,
 }

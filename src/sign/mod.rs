@@ -9,7 +9,7 @@ mod key;
 mod pem;
 mod public;
 
-pub use dsse::{Envelope, Signature, Statement, open, pae, parse_canonical, sign};
+pub use dsse::{Envelope, Signature, Statement, open, pae, parse_canonical, sign, unproven};
 pub use key::SigningKey;
 pub use public::PublicKey;
 

@@ -2,10 +2,11 @@
 """A second reader of sealed bundles, written from FORMAT.md alone: Python's library and the commands openssl, age, zstd.
 
     reader.py BUNDLE --trust KEY.pem|TRUST.toml [--identity FILE | --passphrase-file FILE] [--renewal FILE]
-              [--state FILE.json] [--at SECONDS] [--out FOLDER]
+              [--state FILE.json] [--at SECONDS] [--allow-active KIND] [--out FOLDER]
 
 Prints "ok" or the code of FORMAT.md that refuses the bundle. With --out it opens the bundle, else it verifies it.
-Numbers in brackets are sections of FORMAT.md. Of section 7 it leaves out the base: it runs nothing.
+Numbers in brackets are sections of FORMAT.md. Of section 7 it leaves out the base: it runs nothing. It does not look at
+what it unpacks [16].
 """
 import argparse, json, sys, time, tomllib
 from pathlib import Path
@@ -113,6 +114,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('bundle'); parser.add_argument('--trust', required=True)
     for flag in ('identity', 'passphrase-file', 'renewal', 'out', 'state'): parser.add_argument('--' + flag)
+    parser.add_argument('--allow-active', action='append', default=[])
     parser.add_argument('--at', type=int, default=int(time.time()))
     args = parser.parse_args(argv)
     state = json.loads(Path(args.state).read_text()) if args.state and Path(args.state).exists() else {}

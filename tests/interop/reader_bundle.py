@@ -18,6 +18,7 @@ def day(text):
 # ---- Canonical JSON [Conventions] and what each object must hold: a key ending in ? is optional
 INT, TEXT, BOOL = 'int', 'text', 'bool'
 HEX, DATE, SLUG = re.compile('[0-9a-f]{64}'), re.compile(r'\d{4}-\d\d-\d\d', re.A), re.compile('[a-z0-9-]+')
+ACTIVE = re.compile('config-code|custom-op|keras-code|native|pickle|python|script|unread')
 VENDOR = {'name': TEXT, 'key': HEX}
 ENVELOPE = {'payload': TEXT, 'payloadType': TEXT, 'signatures': [{'keyid': HEX, 'sig': TEXT}]}
 FINGERPRINT = {'weights': HEX, 'config': HEX, 'tokenizer': HEX, 'template': HEX}
@@ -25,7 +26,7 @@ SHAPES = {MANIFEST: {
     'format': TEXT, 'development': BOOL, 'vendor': VENDOR, 'issued': INT, 'serial': INT, 'policy': HEX,
     'product': {'name': SLUG, 'title': TEXT, 'version': re.compile('[A-Za-z0-9][A-Za-z0-9.+-]*')},
     'bases': [{'name': TEXT, 'fingerprint': FINGERPRINT}], 'payload': {'size': INT, 'files': INT},
-    'recipe?': {'method': TEXT, 'rank': INT, 'alpha': TEXT, 'targets': [TEXT]},
+    'active?': [ACTIVE], 'recipe?': {'method': TEXT, 'rank': INT, 'alpha': TEXT, 'targets': [TEXT]},
     'entitlement': {'customer': SLUG, 'from?': DATE, 'until': DATE, 'uses': [re.compile('open|run|serve')],
                     'machines?': INT, 'seats?': INT, 'salt': HEX, 'recipients': [HEX]},
     'entries': [{'name': TEXT, 'size': INT, 'sha256': HEX}]}}
@@ -134,7 +135,8 @@ def verify(path, keys):
     manifest = canonical(written, MANIFEST); granted = manifest['entitlement']
     demand(manifest['vendor']['key'] == signatures[0]['keyid'], 'bad-signature')
     demand(1 <= len(manifest['bases']) <= 16 and 1 <= len(granted['recipients']) <= 64)
-    for ascending in (granted['uses'], granted['recipients']): demand(ascending == sorted(set(ascending)))
+    demand(manifest.get('active') != [])
+    for ascending in (granted['uses'], granted['recipients'], manifest.get('active', [])): demand(ascending == sorted(set(ascending)))
     demand(all(granted.get(term, 1) >= 1 for term in ('machines', 'seats')) and manifest['payload']['files'] <= 65536)
     demand(manifest['payload']['size'] <= 4 << 40, 'too-large')
     demand([(one['name'], one['size']) for one in manifest['entries']] == [entry[:2] for entry in found[:-2]])
@@ -222,6 +224,7 @@ def open_bundle(args, file, found, manifest, key, state):
     hidden = {sha(bytes.fromhex(granted['salt']) + one.encode()) for one in mine}
     demand(hidden & set(granted['recipients']) or args.identity and 'AGE-PLUGIN-' in Path(args.identity).read_text(),
            'wrong-customer')
+    demand(set(manifest.get('active', [])) <= set(args.allow_active), 'active-content')
     seen = ' '.join((key.id, manifest['product']['name'], granted['customer']))
     demand(manifest['serial'] >= state.get(seen, 0), 'older-bundle'); state[seen] = manifest['serial']
     size = manifest['payload']['size']; out = Path(args.out)

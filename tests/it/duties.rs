@@ -74,6 +74,7 @@ fn packed(clearance: &Clearance) -> Result<BTreeMap<String, Vec<u8>>> {
     let plan = PackPlan {
         papers: &Papers::from_clearance(clearance),
         files: &files,
+        active: &BTreeSet::new(),
         vendor: "Example Works",
         product: ProductName { name: "helpdesk".into(), title: "Example".into(), version: "1.0.0".into() },
         terms: "same",

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file a room.
 
+mod admission;
 mod attacks;
 mod bundle;
 mod cases;

@@ -234,15 +234,39 @@ fn what_trainers_leave_beside_an_adapter_stays_and_is_said() {
 }
 
 #[test]
-fn pickles_and_code_are_not_sealed() {
-    for name in ["weights.pt", "modeling_shop.py"] {
-        let dir = tempfile::tempdir().unwrap();
-        product(dir.path(), 8, "");
-        std::fs::write(dir.path().join("theirs").join(name), "x").unwrap();
-        let output = sealwright(dir.path(), &["pack"]);
-        assert_eq!(output.status.code(), Some(2), "{name}");
-        assert!(stderr(&output).contains(name) && !dir.path().join("dist").exists(), "{}", stderr(&output));
+fn what_can_run_is_sealed_and_opened_only_where_both_sides_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    product(dir.path(), 8, "");
+    std::fs::write(dir.path().join("theirs/weights.pt"), b"cposix\nsystem\n(S'id'\ntR.").unwrap();
+    std::fs::write(dir.path().join("theirs/modeling_shop.py"), "x").unwrap();
+    let says = |active: &str| {
+        let path = dir.path().join("sealwright.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let rest = text.lines().filter(|line| !line.starts_with("active-content")).collect::<Vec<_>>().join("\n");
+        std::fs::write(&path, rest.replace("[product]", &format!("[product]\n{active}"))).unwrap();
+        sealwright(dir.path(), &["pack"])
+    };
+    for (active, left) in [("", "posix.system"), ("active-content = [\"pickle\"]", "modeling_shop.py")] {
+        let output = says(active);
+        assert_eq!(output.status.code(), Some(1), "{active}");
+        assert!(stderr(&output).contains("error[active-content]"), "{}", stderr(&output));
+        assert!(stderr(&output).contains(left) && !dir.path().join(BUNDLE).exists(), "{}", stderr(&output));
     }
+    assert!(stderr(&says("active-content = [\"pickel\"]")).contains("did you mean `pickle`?"));
+    assert!(says("active-content = [\"pickle\", \"python\"]").status.success());
+    assert!(stdout(&sealwright(dir.path(), &["inspect", BUNDLE])).contains("active     pickle, python"));
+    let open = |more: &[&str]| {
+        let args = ["open", BUNDLE, "--trust", "vendor.pub.pem", "--identity", "identity.txt", "--out", "opened"];
+        sealwright(dir.path(), &[&args[..], more].concat())
+    };
+    for some in [&[][..], &["--allow-active", "pickle"]] {
+        let output = open(some);
+        assert!(output.status.code() == Some(1) && !dir.path().join("opened").exists(), "{}", stderr(&output));
+    }
+    assert_eq!(open(&["--allow-active", "anything"]).status.code(), Some(2));
+    assert!(open(&["--allow-active", "pickle", "--allow-active", "python"]).status.success());
+    assert!(dir.path().join("opened/modeling_shop.py").exists());
+    assert_eq!(says("").status.code(), Some(1), "a bundle from before does not let it pass");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::artifact::{self, Artifact, Descriptor};
 use super::reference::{Reference, Target};
 use super::session::Session;
-use crate::bundle::{self, Tail, Trust, Verified};
+use crate::bundle::{self, Admission, Tail, Trust, Verified};
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
@@ -93,11 +93,20 @@ impl Offer {
 
     /// Fetches the bundle into a folder, under the name that its manifest gives it, when its signer is trusted. It has a
     /// hidden name until it is whole, verified and on the disk; what an earlier try has left is gone on with.
-    pub fn fetch(mut self, folder: &Path, trust: &Trust, listen: &mut Listener<'_>) -> Result<Pulled> {
+    ///
+    /// # Errors
+    /// What [`bundle::verify`] says of it; `not-admitted` where it breaks the customer's rule.
+    pub fn fetch(
+        mut self,
+        folder: &Path,
+        trust: &Trust,
+        rule: Option<&Admission>,
+        listen: &mut Listener<'_>,
+    ) -> Result<Pulled> {
         self.tail.judge(trust)?;
         let path = folder.join(self.tail.file_name());
         if path.exists() {
-            return self.already(path, trust);
+            return self.already(path, trust, rule);
         }
         std::fs::create_dir_all(folder).at(folder)?;
         let digits = &self.digest.to_string()[..DIGEST_DIGITS];
@@ -106,7 +115,7 @@ impl Offer {
         self.demand_room(folder, &file, &partial)?;
         self.parts(&partial, &mut file, listen)?;
         file.sync_all().at(&partial)?;
-        let verified = bundle::verify(&partial, trust).inspect_err(|_| {
+        let verified = verify(&partial, trust, rule).inspect_err(|_| {
             // every blob is what the artifact promised, so the artifact is no bundle: there is nothing to go on with
             let _ = std::fs::remove_file(&partial);
         })?;
@@ -115,9 +124,10 @@ impl Offer {
         Ok(Pulled { path, verified })
     }
 
-    fn already(&self, path: PathBuf, trust: &Trust) -> Result<Pulled> {
-        match bundle::verify(&path, trust) {
+    fn already(&self, path: PathBuf, trust: &Trust, rule: Option<&Admission>) -> Result<Pulled> {
+        match verify(&path, trust, rule) {
             Ok(verified) if verified.id() == self.tail.id() => Ok(Pulled { path, verified }),
+            Err(error) if error.code == Code::NotAdmitted => Err(error),
             _ => Err(Error::new(Code::Usage, format!("another file has the bundle's name: {}", path.display()))
                 .with_hint("move it away, or name another folder with `--out`")),
         }
@@ -166,6 +176,13 @@ impl Offer {
         file.seek(SeekFrom::Start(start)).at(partial)?;
         file.write_all(&self.tail_bytes).at(partial)
     }
+}
+
+/// Whole, from a trusted vendor, and let in.
+fn verify(path: &Path, trust: &Trust, rule: Option<&Admission>) -> Result<Verified> {
+    let mut verified = bundle::verify(path, trust)?;
+    rule.map_or(Ok(()), |rule| verified.admit(rule, jiff::Timestamp::now()))?;
+    Ok(verified)
 }
 
 /// Opens a half-fetched bundle for this process alone.

@@ -3,6 +3,7 @@
 //! What it writes is signed by the trusted key wherever the attack is one that a signer could make, so that each rule
 //! is met alone. Each attack must end with its own code, at `verify` or at `open`.
 
+mod active;
 mod forge;
 mod statements;
 

@@ -219,6 +219,23 @@ fn whose_it_is_comes_before_the_bundle() {
 }
 
 #[test]
+fn a_rule_comes_before_the_bundle_where_the_end_can_tell() {
+    for (rule, parts) in [("products = [\"desk\"]", false), ("verdict = \"allow\"", true)] {
+        let (registry, dir) = (Registry::start(), tempfile::tempdir().unwrap());
+        push(dir.path(), "good.sealed", &registry);
+        registry.asked();
+        std::fs::write(dir.path().join("rule.toml"), rule).unwrap();
+        let (key, from) = (vector("keys/vendor.pub.pem"), registry.reference());
+        let args = ["pull", "--json", &from, "--trust", &key, "--policy", "rule.toml", "--out", "here"];
+        let output = program(dir.path(), &args);
+        assert_eq!(report(&output)["error"]["code"], "not-admitted", "{rule}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(registry.asked().len() > 2, parts, "{rule}: manifest and end, or the parts, too");
+        assert!(names(dir.path()).is_empty(), "{rule}: nothing is left");
+    }
+}
+
+#[test]
 fn a_registry_that_asks_is_told_and_nobody_else() {
     let (registry, dir) = (Registry::start(), tempfile::tempdir().unwrap());
     let account = "dXNlcjpwYXNzd29yZA==";
