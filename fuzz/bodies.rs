@@ -2,6 +2,7 @@
 //! written again reads the same. The fuzz targets and `tests/it/fuzzing.rs` share these bodies.
 
 use sealwright::base::{Card, Gguf, Headers};
+use sealwright::bundle::{Active, active_content};
 use sealwright::data::POLICIES as SHIPPED;
 use sealwright::license::{
     Clause, FindingCode, Identity, Policies, Record, Role, Sketch, differences, identify, read_rulings, tokens,
@@ -142,4 +143,23 @@ pub fn headers(data: &[u8]) {
     for tensor in &headers.tensors {
         assert!(tensor.start <= tensor.end && tensor.end <= data.len() as u64, "{}", tensor.name);
     }
+}
+
+/// Any file that may hold what can run: packed into a tar it is found to hold the same.
+pub fn active(data: &[u8]) {
+    let kinds = |bytes: &[u8]| active_content("a.json", &mut std::io::Cursor::new(bytes)).expect("memory can be read");
+    let packed = kinds(&[&header("a.json", data.len())[..], data, &vec![0; 1024 + 512 - data.len() % 512]].concat());
+    let all = kinds(data).iter().all(|kind| packed.contains(kind));
+    assert!(all || packed.contains(&Active::Unread));
+}
+
+/// A tar's header, as old as they come.
+fn header(name: &str, size: usize) -> Vec<u8> {
+    let mut header = name.as_bytes().to_vec();
+    header.resize(100, 0);
+    header.extend(format!("0000644\0{0:07o}\0{0:07o}\0{size:011o}\0{0:011o}\0        0", 0).bytes());
+    header.resize(512, 0);
+    let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
 }

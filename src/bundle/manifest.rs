@@ -222,7 +222,7 @@ pub(super) mod tests {
             text.replace(r#""serial":1767225600"#, r#""serial":9007199254740993"#),
             text.replace(r#""serial":1767225600"#, r#""serial":-1"#),
             text.replace(r#","development":false"#, r#","development":false,"development":false"#),
-            text.replace(r#"{"bases""#, r#"{"Bases":0,"bases""#),
+            text.replace(r#"{"active""#, r#"{"Active":0,"active""#),
             text.replace("€", "\\u20ac"),
             text.replace(r#""from""#, r#""From""#).replace(r#""until":"2027-12-31""#, r#""until":"+002027-12-31""#),
             text.replace(r#"["open","run"]"#, r#"["run","open"]"#),

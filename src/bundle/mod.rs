@@ -34,7 +34,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use active::Active;
+pub use active::{Active, active_content};
 pub use admission::{Admission, Licence, Report, Verdict};
 pub use derivative::SourceFile;
 pub use entitlement::{Base, Entitlement, Use};

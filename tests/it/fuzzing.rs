@@ -149,6 +149,25 @@ fn gguf_heads_are_read_or_refused() {
 }
 
 #[test]
+fn active_content_is_found_however_it_is_packed() {
+    let head = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let zip = b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\x01\0\0\0acos\nxPK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0\0\
+        \0\0\0\x05\0\0\0\x05\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0aPK\x05\x06\0\0\0\0\x01\0\x01\0\x2f\0\0\0\x24\0\0\0\0\0";
+    let seeds = [
+        b"cposix\nsystem\n(S'id'\ntR.".to_vec(),
+        b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.".to_vec(),
+        b"\x93NUMPY\x01\0\x0f\0{'descr': '|O'}".to_vec(),
+        b"\x08\x0a\x3a\x0c\x0a\x0a\x22\x03Run\x3a\x03a.b".to_vec(),
+        b"\x08\x01\x12\x0f\x12\x0d\x0a\x0b\x0a\x01n\x12\x06PyFunc".to_vec(),
+        br#"{"auto_map": {"AutoModel": "m.M"}, "x": [{"class_name": "Lambda", "module": "os"}]}"#.to_vec(),
+        [&(head.len() as u64).to_le_bytes()[..], head.as_bytes(), &[0; 4]].concat(),
+        b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x05\0\xfa\xffK\x01.K\x02".to_vec(),
+        zip.to_vec(),
+    ];
+    run("active", bodies::active, &seeds);
+}
+
+#[test]
 fn product_files_are_read_or_refused() {
     let seeds = texts(&[
         include_str!("../../examples/01-helpdesk/sealwright.toml"),

@@ -100,12 +100,12 @@ impl Stream {
 }
 
 /// Unpacks what is packed as one stream, and looks at it; a stream that breaks is looked at as far as it came.
-fn unpack<'w>(
+fn unpack(
     found: &mut Found,
     name: &str,
-    packed: &'w mut Window<'_>,
+    packed: &mut Window<'_>,
     depth: u32,
-    unpacked: impl FnOnce(Box<dyn Read + 'w>) -> io::Result<Box<dyn Read + 'w>>,
+    unpacked: impl for<'r> FnOnce(Box<dyn Read + 'r>) -> io::Result<Box<dyn Read + 'r>>,
 ) -> io::Result<()> {
     let room = MAX_UNPACKED.min(MAX_UNPACKED_OF_A_FILE.saturating_sub(found.unpacked));
     let mut bytes = Vec::new();
@@ -258,8 +258,7 @@ fn members(window: &mut Window<'_>, start: u64) -> Result<Vec<Member>, Stop> {
     let mut cursor = Cursor::new(window);
     cursor.at = start;
     let mut members = Vec::new();
-    loop {
-        let Ok(head) = cursor.bytes::<46>() else { break };
+    while let Ok(head) = cursor.bytes::<46>() {
         if !head.starts_with(b"PK\x01\x02") {
             break;
         }

@@ -56,10 +56,11 @@ fn walk(found: &mut Found, name: &str, cursor: &mut Cursor<'_, '_>) -> Result<()
             b':' => key = word.take(),
             b'{' | b'[' => {
                 // what the key holds is not empty, unless it ends at once
-                if let Some(key) = key.take().filter(|key| KEYS.contains(&key.as_str())) {
-                    if !matches!(after_space(cursor)?, Some(b'}' | b']')) {
-                        found.add(Active::ConfigCode, name, &format!("`{key}`"));
-                    }
+                let key = key.take().filter(|key| KEYS.contains(&key.as_str()));
+                if let Some(key) = key
+                    && !matches!(after_space(cursor)?, Some(b'}' | b']'))
+                {
+                    found.add(Active::ConfigCode, name, &format!("`{key}`"));
                 }
                 objects.push(Object::default());
                 if objects.len() > MAX_DEPTH {
@@ -102,10 +103,10 @@ impl Object {
         if self.class.as_deref() == Some("Lambda") {
             found.add(Active::KerasCode, name, "a Lambda layer");
         }
-        if let (Some(_), Some(module)) = (&self.class, &self.module) {
-            if !KERAS.contains(&top(module).as_str()) {
-                found.add(Active::KerasCode, name, &format!("a layer of the module {module}"));
-            }
+        if let (Some(_), Some(module)) = (&self.class, &self.module)
+            && !KERAS.contains(&top(module).as_str())
+        {
+            found.add(Active::KerasCode, name, &format!("a layer of the module {module}"));
         }
         // modules.json of sentence-transformers
         let is_class = |kind: &&String| kind.contains('.') && top(kind) != "sentence_transformers";

@@ -120,7 +120,7 @@ impl Found {
         self.places.entry(kind).or_insert_with(|| format!("{name}: {why}"));
     }
 
-    /// In the manifest's order.
+    /// In the order of the manifest.
     pub fn kinds(&self) -> impl Iterator<Item = Active> {
         self.places.keys().copied()
     }
@@ -142,6 +142,16 @@ impl Found {
     }
 }
 
+/// The kinds of content in a file that can run when it is loaded, ascending; `name` is what it is called.
+///
+/// # Errors
+/// Those of reading it.
+pub fn active_content(name: &str, source: &mut (impl Read + Seek)) -> io::Result<Vec<Active>> {
+    let mut found = Found::default();
+    found.look(name, source)?;
+    Ok(found.kinds().collect())
+}
+
 /// What a customer has not allowed of what a manifest states.
 pub(super) fn demand_allowed(stated: &[Active], allowed: &BTreeSet<Active>) -> Result<()> {
     let refused: Vec<&str> = stated.iter().filter(|k| !allowed.contains(k)).map(|k| k.name()).collect();
@@ -155,10 +165,12 @@ pub(super) fn demand_allowed(stated: &[Active], allowed: &BTreeSet<Active>) -> R
 fn look(found: &mut Found, name: &str, window: &mut Window<'_>, depth: u32) -> io::Result<()> {
     if depth > 0 {
         found.looked += 1;
-        match found.allowance.checked_sub(window.length).filter(|_| found.looked <= MAX_LOOKS) {
-            Some(left) => found.allowance = left,
-            None => return Ok(found.add(Active::Unread, name, "members that overlap, or too many")),
-        }
+        let left = found.allowance.checked_sub(window.length).filter(|_| found.looked <= MAX_LOOKS);
+        let Some(left) = left else {
+            found.add(Active::Unread, name, "members that overlap, or too many");
+            return Ok(());
+        };
+        found.allowance = left;
     }
     words::name(found, name);
     let head = window.read_at(0, magic::HEAD)?;

@@ -109,7 +109,7 @@ impl<'w, 'a> Pickle<'w, 'a> {
                 Some(mark) if *mark == self.depth => drop(self.marks.pop()),
                 _ => self.moves(1, 0)?,
             },
-            b'1' => self.to_mark(0)?,
+            b'1' => self.down_to_mark(0)?,
             b'2' => self.again(0).and_then(|()| self.moves(1, 2))?,
             b'N' | b')' | b']' | b'}' | 0x88 | 0x89 | 0x8f | 0x97 => self.moves(0, 1)?,
             b'p' | b'I' | b'L' | b'F' => self.number(opcode)?,
@@ -128,13 +128,13 @@ impl<'w, 'a> Pickle<'w, 'a> {
             0x8b | b'T' | b'B' | b'X' => self.counted(4, opcode)?,
             0x8d | 0x8e | 0x96 => self.counted(8, opcode)?,
             b'Q' => self.moves(1, 1)?,
-            b't' | b'l' | b'd' | 0x91 => self.to_mark(1)?,
+            b't' | b'l' | b'd' | 0x91 => self.down_to_mark(1)?,
             0x85 => self.moves(1, 1)?,
             0x86 => self.moves(2, 1)?,
             0x87 => self.moves(3, 1)?,
             b'a' => self.moves(2, 1)?,
             b's' => self.moves(3, 1)?,
-            b'e' | b'u' | 0x90 => self.to_mark(0)?,
+            b'e' | b'u' | 0x90 => self.down_to_mark(0)?,
             b'c' => self.names_line()?,
             0x93 => self.stack_global()?,
             0x82 => self.extension(1)?,
@@ -142,10 +142,10 @@ impl<'w, 'a> Pickle<'w, 'a> {
             0x84 => self.extension(4)?,
             b'R' | b'b' | 0x81 => return self.moves(2, 1).map(|()| true),
             0x92 => return self.moves(3, 1).map(|()| true),
-            b'o' => return self.to_mark(1).map(|()| true),
+            b'o' => return self.down_to_mark(1).map(|()| true),
             b'i' => {
                 self.names_line()?;
-                return self.to_mark(1).map(|()| true);
+                return self.down_to_mark(1).map(|()| true);
             }
             b'.' => self.moves(1, 0)?,
             _ => return Err(Stop::Not),
@@ -160,7 +160,7 @@ impl<'w, 'a> Pickle<'w, 'a> {
     }
 
     /// Everything down to the last mark goes, `puts` come.
-    fn to_mark(&mut self, puts: u64) -> Result<(), Stop> {
+    fn down_to_mark(&mut self, puts: u64) -> Result<(), Stop> {
         self.depth = self.marks.pop().ok_or(Stop::Not)?.min(self.depth) + puts;
         Ok(())
     }
@@ -224,7 +224,8 @@ impl<'w, 'a> Pickle<'w, 'a> {
     /// GLOBAL and INST: a module's line and a name's.
     fn names_line(&mut self) -> Result<(), Stop> {
         let (module, name) = (self.cursor.line(MAX_NAME)?, self.cursor.line(MAX_NAME)?);
-        if !self.is_marked && !(is_name(&module) && is_name(&name)) {
+        let fits = is_name(&module) && is_name(&name);
+        if !fits && !self.is_marked {
             return Err(Stop::Not);
         }
         let said = format!("{}.{}", String::from_utf8_lossy(&module), String::from_utf8_lossy(&name));

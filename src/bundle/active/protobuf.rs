@@ -22,12 +22,15 @@ pub enum Value {
 #[derive(Default)]
 pub struct Budget(u64);
 
+/// What is done with each field: its number and value; the cursor may be moved.
+pub type On<'f> = dyn FnMut(&mut Cursor<'_, '_>, &mut Budget, u64, Value) -> Result<(), Stop> + 'f;
+
 /// Gives each field of the message at `range` to `on`, which may move the cursor; `Not` where it is no message.
 pub fn fields(
     cursor: &mut Cursor<'_, '_>,
     range: Range<u64>,
     budget: &mut Budget,
-    on: &mut dyn FnMut(&mut Cursor<'_, '_>, &mut Budget, u64, Value) -> Result<(), Stop>,
+    on: &mut On<'_>,
 ) -> Result<(), Stop> {
     cursor.at = range.start;
     while cursor.at < range.end {

@@ -178,7 +178,7 @@ fn what_is_plain_data_is_silent() {
             br#"[{"idx":0,"name":"0","path":"","type":"sentence_transformers.models.Transformer"}]"#.to_vec(),
         ),
         ("keras.json", br#"{"module": "keras.layers", "class_name": "Dense", "config": {}}"#.to_vec()),
-        ("vocab.txt", words[4..].as_bytes().to_vec()),
+        ("vocab.txt", words.as_bytes()[4..].to_vec()),
         ("merges.txt", b"#version: 0.2\nI n\n. .\n".to_vec()),
         ("chat_template.jinja", b"{% for m in messages %}{{ m.content }}{% endfor %}".to_vec()),
         ("weights.params", numbers.clone()),
