@@ -2,13 +2,15 @@
 //! written again reads the same. The fuzz targets and `tests/it/fuzzing.rs` share these bodies.
 
 use sealwright::base::{Card, Gguf, Headers};
-use sealwright::bundle::{Active, active_content};
+use sealwright::bundle::{self, Active, Manifest, Renewal, Revocations, Seen, Tail, Trust, active_content};
 use sealwright::data::POLICIES as SHIPPED;
+use sealwright::digest::Sha256;
 use sealwright::license::{
     Clause, FindingCode, Identity, Policies, Record, Role, Sketch, differences, identify, read_rulings, tokens,
     write_rulings,
 };
 use sealwright::product::Product;
+use sealwright::sign::{Envelope, SigningKey, Statement};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -162,4 +164,80 @@ fn header(name: &str, size: usize) -> Vec<u8> {
     let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     header
+}
+
+/// A bundle's file: what its headers say lies in it, and its manifest has one form.
+pub fn bundle(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("x.sealed");
+    std::fs::write(&path, data).expect("a file");
+    let Ok(inspected) = bundle::inspect(&path) else { return };
+    assert_eq!(inspected.id, Sha256::of(inspected.manifest.to_bytes()));
+    if let Ok((tail, start)) = Tail::read(&path) {
+        assert_eq!(tail.bundle_size(), data.len() as u64);
+        assert_eq!(Tail::parse(&data[start as usize..]).expect("the end of a whole file").id(), inspected.id);
+    }
+}
+
+/// A bundle's end: manifest, signature, zeros.
+pub fn tail(data: &[u8]) {
+    let Ok(tail) = Tail::parse(data) else { return };
+    assert_eq!(tail.id(), Sha256::of(tail.manifest().to_bytes()));
+    assert!(tail.bundle_size() >= data.len() as u64);
+}
+
+/// A manifest, its entitlement in it: parsed and written again, it is the same bytes.
+pub fn manifest(data: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(data) {
+        assert_eq!(manifest.to_bytes(), data);
+    }
+}
+
+/// The key that signs what `renewal` and `revocations` are given, so that their parsers see it.
+pub static SIGNER: LazyLock<SigningKey> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("vendor.pem");
+    std::fs::write(&path, include_str!("../tests/vectors/keys/vendor.pem")).expect("a file");
+    SigningKey::read(&path, &|_| unreachable!("no passphrase")).expect("a key of the vectors")
+});
+
+/// A renewal's payload, rightly signed: parsed and written again, it is the same bytes.
+pub fn renewal(data: &[u8]) {
+    signed::<Renewal>(data);
+}
+
+/// A revocation list's payload, likewise.
+pub fn revocations(data: &[u8]) {
+    signed::<Revocations>(data);
+}
+
+fn signed<T: Statement>(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("x.statement");
+    let envelope = Envelope::sign(T::TYPE, data, SIGNER.public().id().to_string(), &SIGNER).expect("a key at hand");
+    std::fs::write(&path, serde_json_canonicalizer::to_vec(&envelope).expect("an envelope")).expect("a file");
+    if let Ok((statement, _)) = sealwright::sign::open::<T>(&path, [&SIGNER.public()]) {
+        assert_eq!(serde_json_canonicalizer::to_vec(&statement).expect("a statement"), data);
+    }
+}
+
+/// A trust file beside a key that it may name.
+pub fn trust(data: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("vendor.pub.pem"), SIGNER.public().to_pem()).expect("a file");
+    let path = dir.path().join("trust.toml");
+    std::fs::write(&path, data).expect("a file");
+    let now = "2026-06-01T12:00:00Z".parse().expect("a moment");
+    if let Err(error) = Trust::read(&[path], false, now, &Seen::at(dir.path().join("state"))) {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Frames of a payload; the first three bytes say how much they must hold, and no more comes out.
+pub fn frames(data: &[u8]) {
+    let Some((size, data)) = data.split_first_chunk::<3>() else { return };
+    let size = u32::from_le_bytes([size[0], size[1], size[2], 0]);
+    if let Ok(content) = bundle::read_frames(data, size.into()) {
+        assert_eq!(content.len(), size as usize);
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
+use crate::partial;
 use include_dir::{Dir, include_dir};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -140,13 +141,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).at(parent)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sealwright-").suffix(".partial");
-    #[cfg(unix)]
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666); // less what the umask takes
-    #[cfg(unix)]
-    builder.permissions(readable);
-    let mut file = builder.tempfile_in(parent).at(parent)?;
+    let mut file = partial::file(parent, false).at(parent)?;
     write(file.as_file_mut())?;
     file.as_file().sync_all().at(path)?;
     file.persist(path).map_err(|e| Error::io(path, &e.error))?;
@@ -157,8 +152,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut std::fs::File) -> R
 pub fn write_secret(path: &Path, text: &str) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).at(parent)?;
-    // a NamedTempFile is made with mode 0600
-    let mut file = tempfile::Builder::new().prefix(".sealwright-").suffix(".partial").tempfile_in(parent).at(parent)?;
+    let mut file = partial::file(parent, true).at(parent)?;
     std::io::Write::write_all(&mut file, text.as_bytes()).at(path)?;
     file.as_file().sync_all().at(path)?;
     file.persist_noclobber(path).map_err(|e| match e.error.kind() {

@@ -7,6 +7,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::{fmt, fs::File, str::FromStr};
 
+/// Bytes that are asked for at once where a stream is hashed.
+const READ_BYTES: usize = 256 << 10;
+
 /// A SHA-256 digest; shown and stored as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -21,7 +24,7 @@ impl Sha256 {
     /// The digest of a file's content, read as a stream.
     pub fn of_file(path: &Path) -> Result<Self> {
         let mut hasher = Hasher::default();
-        std::io::copy(&mut File::open(path).at(path)?, &mut hasher).at(path)?;
+        hasher.read_all(File::open(path).at(path)?).at(path)?;
         Ok(hasher.finish())
     }
 
@@ -91,6 +94,19 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         self.inner.update(bytes);
         self.bytes += bytes.len() as u64;
+    }
+
+    /// Takes in a stream to its end. Large reads: `io::copy` asks for 8 KiB at a time.
+    pub fn read_all(&mut self, mut input: impl Read) -> std::io::Result<()> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.update(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// How many bytes were taken in.
@@ -178,7 +194,7 @@ fn collect(root: &Path, folder: &Path, lines: &mut Vec<String>) -> Result<()> {
         } else if kind.is_file() {
             let name = path.strip_prefix(root).expect("walked from the root").to_string_lossy().replace('\\', "/");
             let mut hasher = Hasher::default();
-            std::io::copy(&mut File::open(&path).at(&path)?, &mut hasher).at(&path)?;
+            hasher.read_all(File::open(&path).at(&path)?).at(&path)?;
             let bytes = hasher.bytes();
             lines.push(format!("{} {bytes} {name}\n", hasher.finish()));
         } else {

@@ -21,14 +21,15 @@
 //!     let papers = bundle::Papers::from_clearance(&report.clear()?);
 //!     let trained = train::run(base, plan, &mut |_event| {}, &AtomicBool::new(false))?;
 //!     let files = bundle::gather(&trained.folder, None)?.files;
-//!     bundle::pack(&shipment(&papers, &files), out).map(|_| ())
+//!     let content = bundle::Content::new(&files, &std::env::temp_dir())?;
+//!     bundle::pack(&shipment(&papers, &content), out).map(|_| ())
 //! }
 //!
 //! // The customer: whose is it, may I, and then the derivative, in memory.
 //! fn customer(bundle: &Path, trust: &bundle::Trust, request: &bundle::Request) -> Result<bundle::Opened> {
 //!     bundle::verify(bundle, trust)?.open(request)
 //! }
-//! # fn shipment<'a>(_: &'a bundle::Papers, _: &'a [bundle::SourceFile]) -> bundle::PackPlan<'a> { loop {} }
+//! # fn shipment<'a>(_: &'a bundle::Papers, _: &'a bundle::Content) -> bundle::PackPlan<'a> { loop {} }
 //! # }
 //! ```
 
@@ -49,6 +50,7 @@ pub mod license;
 pub mod model;
 #[cfg(feature = "net")]
 pub mod net;
+mod partial;
 pub mod product;
 pub mod sign;
 #[cfg(feature = "ml")]

@@ -4,8 +4,7 @@ use super::layout::{Names, check_name};
 use super::model_sig;
 use super::walk::{LICENSES, PAPERS};
 use crate::digest::{Hasher, Sha256};
-use crate::error::{AtPath, Code, Error, Result};
-use std::fs::File;
+use crate::error::{Code, Error, Result};
 use std::path::PathBuf;
 
 /// One file of the derivative.
@@ -17,10 +16,9 @@ pub struct SourceFile {
     pub path: PathBuf,
 }
 
-/// A file, measured and digested before it is sealed.
+/// A file, as it was read to be sealed.
 pub(super) struct Measured {
     pub name: String,
-    pub path: PathBuf,
     pub size: u64,
     pub sha256: Sha256,
 }
@@ -42,15 +40,6 @@ pub(super) fn check(files: &[SourceFile]) -> Result<()> {
         return Err(Error::new(Code::BadInput, "no file is left to seal"));
     }
     Ok(())
-}
-
-impl SourceFile {
-    pub(super) fn measure(&self) -> Result<Measured> {
-        let mut hasher = Hasher::default();
-        std::io::copy(&mut File::open(&self.path).at(&self.path)?, &mut hasher).at(&self.path)?;
-        let size = hasher.bytes();
-        Ok(Measured { name: self.name.clone(), path: self.path.clone(), size, sha256: hasher.finish() })
-    }
 }
 
 /// The derivative's digest, FORMAT.md section 2: over the lines `HEX SIZE NAME`.

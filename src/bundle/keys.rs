@@ -66,7 +66,7 @@ impl Recipient {
         matches!(self, Self::Passphrase(_))
     }
 
-    /// For the encryptor.
+    /// For age.
     fn to_age(&self) -> Result<Box<dyn age::Recipient>> {
         Ok(match self {
             Self::X25519(key) => Box::new(key.clone()),
@@ -84,15 +84,13 @@ impl Recipient {
     }
 }
 
-/// An encryptor to all of these.
-pub(super) fn encryptor(recipients: &[Recipient]) -> Result<age::Encryptor> {
-    let keys = recipients.iter().map(Recipient::to_age).collect::<Result<Vec<_>>>()?;
+/// All of these, for age.
+pub(super) fn for_age(recipients: &[Recipient]) -> Result<Vec<Box<dyn age::Recipient>>> {
     if recipients.len() > 1 && recipients.iter().any(Recipient::is_passphrase) {
         return Err(Error::new(Code::BadInput, "a passphrase stands beside other recipients")
             .with_hint("a passphrase stands alone; give the customer keys, or a passphrase"));
     }
-    age::Encryptor::with_recipients(keys.iter().map(|key| &**key))
-        .map_err(|e| Error::new(Code::BadInput, format!("recipients: {e}")).with_hint("each customer needs one"))
+    recipients.iter().map(Recipient::to_age).collect()
 }
 
 fn no_plugin(name: &str) -> Error {
@@ -230,7 +228,7 @@ impl Identities {
     }
 
     /// For the decryptor.
-    pub(super) fn as_age(&self) -> impl Iterator<Item = &dyn age::Identity> {
+    pub(super) fn as_age(&self) -> impl Iterator<Item = &(dyn age::Identity + 'static)> {
         self.0.iter().map(|identity| &*identity.key)
     }
 }
@@ -290,15 +288,15 @@ mod tests {
     fn a_passphrase_stands_alone_and_its_text_tells_nothing_of_it() {
         let (secret, key) = (parse("passphrase").unwrap(), age::x25519::Identity::generate().to_public());
         assert_eq!(secret.to_string(), "passphrase");
-        let error = encryptor(&[secret.clone(), Recipient::X25519(key)]).err().unwrap();
+        let error = for_age(&[secret.clone(), Recipient::X25519(key)]).err().unwrap();
         assert_eq!(error.code, Code::BadInput);
-        encryptor(&[secret]).unwrap();
+        assert_eq!(for_age(&[secret]).unwrap().len(), 1);
     }
 
     #[test]
     fn a_plugin_that_is_missing_is_named() {
         let recipient = parse("age1test1wdhk6etzdaj8j58wj93").unwrap();
-        let error = encryptor(&[recipient]).err().unwrap();
+        let error = for_age(&[recipient]).err().unwrap();
         assert!(error.to_string().ends_with("age-plugin-test"), "{error}");
     }
 }

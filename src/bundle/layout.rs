@@ -3,8 +3,7 @@
 use super::limits;
 use crate::error::{Code, Error, Result};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use zeroize::Zeroizing;
+use std::io::{self, BufRead, Read, Write};
 
 /// Headers, and what data is padded to.
 pub const BLOCK: usize = 512;
@@ -155,7 +154,7 @@ pub struct Reader<R> {
     names: Names,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: BufRead> Reader<R> {
     /// Reads from `input`.
     pub fn new(input: R) -> Self {
         Self { input, names: Names::default() }
@@ -180,12 +179,19 @@ impl<R: Read> Reader<R> {
     /// Copies the data of the entry that `next_head` told.
     pub fn data(&mut self, head: &Head, sink: &mut dyn Write) -> Result<()> {
         let mut left = head.size;
-        let mut buffer = Zeroizing::new(vec![0; left.min(64 << 10) as usize]);
         while left > 0 {
-            let part = &mut buffer[..left.min(64 << 10) as usize];
-            fill(&mut self.input, part)?;
+            let part = match self.input.fill_buf() {
+                Ok(part) => &part[..part.len().min(usize::try_from(left).unwrap_or(usize::MAX))],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(read_error(&error)),
+            };
+            if part.is_empty() {
+                return Err(read_error(&io::ErrorKind::UnexpectedEof.into()));
+            }
             sink.write_all(part).map_err(|e| write_error(&head.name, &e))?;
-            left -= part.len() as u64;
+            let count = part.len();
+            left -= count as u64;
+            self.input.consume(count);
         }
         self.zeros(head.padding())
     }

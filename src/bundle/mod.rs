@@ -7,6 +7,7 @@
 mod active;
 mod admission;
 mod bom;
+mod content;
 mod derivative;
 mod entitlement;
 mod frames;
@@ -19,13 +20,17 @@ mod manifest;
 mod model_sig;
 mod notices;
 mod open;
+mod opening;
 mod papers;
 mod plan;
 mod renewal;
 mod revocations;
+mod ring;
 mod seal;
+mod sealing;
 mod seen;
 mod sign;
+mod stream;
 mod tail;
 mod trust;
 mod verify;
@@ -36,8 +41,11 @@ mod tests;
 
 pub use active::{Active, active_content};
 pub use admission::{Admission, Licence, Report, Verdict};
+pub use content::Content;
 pub use derivative::SourceFile;
 pub use entitlement::{Base, Entitlement, Use};
+#[doc(hidden)]
+pub use frames::read_frames;
 pub use gather::{Gathered, gather};
 pub use inspect::{Inspected, inspect};
 pub use keys::{Identities, Nobody, Person, Recipient, write_new_identity};

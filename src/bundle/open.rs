@@ -6,18 +6,20 @@ use super::entitlement::{Use, judge_base};
 use super::keys::Identities;
 use super::layout::{self, Head};
 use super::manifest::{Manifest, Payload};
+use super::opening::{self, Tar};
 use super::seen::{Seen, judge_clock};
 use super::verify::Verified;
 use super::walk::{LICENSES, PAYLOAD, is_paper};
-use super::{frames, limits, model_sig};
+use super::{limits, model_sig};
 use crate::base::Fingerprint;
 use crate::data;
 use crate::digest::{Hashing, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
+use crate::partial;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom};
+use std::io::{BufRead, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -97,7 +99,7 @@ impl Verified {
         let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).at(parent)?;
         demand_space(parent, &self.manifest.payload)?;
-        let temporary = private_folder(parent)?;
+        let (temporary, _held) = partial::folder(parent).at(parent)?;
         self.unpack(request.identities, &mut Place::Folder(temporary.path().to_owned()))?;
         self.remember(request)?;
         std::fs::rename(temporary.path(), folder).at(folder)?;
@@ -109,10 +111,10 @@ impl Verified {
     fn unpack(&mut self, identities: &Identities, place: &mut Place) -> Result<()> {
         self.file.seek(SeekFrom::Start(self.payload)).at(&self.path)?;
         let sealed = self.manifest.entries.last().expect("verified: the last entry is the payload");
-        let mut cipher = Hashing::new((&self.file).take(sealed.size));
-        let files = read_payload(&mut cipher, identities, &self.manifest.payload, place)?;
-        let (_, digest, size) = cipher.finish();
-        if (digest, size) != (sealed.sha256, sealed.size) {
+        let payload = &self.manifest.payload;
+        let (files, digest) =
+            opening::open(&self.file, sealed.size, identities, payload.size, |tar| read_payload(tar, payload, place))?;
+        if digest != sealed.sha256 {
             return Err(
                 Error::new(Code::Damaged, format!("{PAYLOAD} changed while it was read")).with_hint("try again")
             );
@@ -125,16 +127,9 @@ impl Verified {
     }
 }
 
-/// Decrypts and unpacks to the very end of every layer; returns the digests of the files.
-fn read_payload(
-    cipher: &mut impl Read,
-    identities: &Identities,
-    payload: &Payload,
-    place: &mut Place,
-) -> Result<BTreeMap<String, Sha256>> {
-    let plain = age::Decryptor::new(cipher).and_then(|d| d.decrypt(identities.as_age())).map_err(|e| age_error(&e))?;
-    let frames = frames::Reader::new(plain, payload.size).map_err(|e| layout::read_error(&e))?;
-    let mut tar = layout::Reader::new(frames);
+/// Unpacks to the very end of every layer; returns the digests of the files.
+fn read_payload(tar: &mut Tar<'_>, payload: &Payload, place: &mut Place) -> Result<BTreeMap<String, Sha256>> {
+    let mut tar = layout::Reader::new(tar);
     let (mut files, mut last) = (BTreeMap::new(), String::new());
     while let Some(head) = tar.next_head()? {
         if last == model_sig::NAME || (head.name != model_sig::NAME && head.name <= last) {
@@ -170,28 +165,6 @@ fn check_files(files: &BTreeMap<String, Sha256>, manifest: &Manifest) -> Result<
     if inside == outside { Ok(()) } else { Err(bad("the papers in the payload are not those outside")) }
 }
 
-fn age_error(error: &age::DecryptError) -> Error {
-    match error {
-        age::DecryptError::NoMatchingKeys => {
-            Error::new(Code::WrongCustomer, "the payload is not encrypted to the recipient that the manifest names")
-        }
-        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            Error::new(Code::WrongCustomer, "the key or passphrase does not open the payload")
-                .with_hint("check the passphrase")
-        }
-        age::DecryptError::ExcessiveWork { required, .. } => {
-            Error::new(Code::TooLarge, format!("its passphrase asks for 2^{required} rounds of scrypt"))
-                .with_hint("ask the vendor for one that asks for less, or for a key")
-        }
-        age::DecryptError::Plugin(_) | age::DecryptError::PluginResolve(_) => {
-            Error::new(Code::WrongCustomer, "the age plugin did not open the payload")
-                .with_hint("is the token there, and the one that the vendor was told of?")
-        }
-        age::DecryptError::Io(error) => layout::read_error(error),
-        other => bad(format!("{PAYLOAD}: {other}")),
-    }
-}
-
 fn bad(message: impl Into<String>) -> Error {
     Error::new(Code::BadBundle, message)
 }
@@ -210,15 +183,6 @@ fn demand_space(folder: &Path, payload: &Payload) -> Result<()> {
     }
 }
 
-/// Other users can't look into it at any moment; removed when dropped.
-fn private_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sealwright-").suffix(".partial");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    builder.tempdir_in(parent).at(parent)
-}
-
 /// Where the files go.
 enum Place {
     Folder(PathBuf),
@@ -227,7 +191,7 @@ enum Place {
 
 impl Place {
     /// Takes one file in; returns its digest.
-    fn receive<R: Read>(&mut self, head: &Head, tar: &mut layout::Reader<R>) -> Result<Sha256> {
+    fn receive<R: BufRead>(&mut self, head: &Head, tar: &mut layout::Reader<R>) -> Result<Sha256> {
         match self {
             Place::Folder(root) => {
                 let path = root.join(&head.name);

@@ -1,7 +1,7 @@
 //! Everything that one bundle is made of, as the packer is told it.
 
 use super::active::Active;
-use super::derivative::SourceFile;
+use super::content::Content;
 use super::entitlement::{Base, Use};
 use super::keys::Recipient;
 use super::manifest::{ProductName, Recipe};
@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 pub struct PackPlan<'a> {
     /// What the clearance says, and what must travel.
     pub papers: &'a Papers,
-    /// The derivative, as `derivative::gather` finds it.
-    pub files: &'a [SourceFile],
+    /// The derivative: what all bundles of a product have in common.
+    pub content: &'a Content,
     /// What of it may run when it is loaded: the vendor's word, which customers must repeat.
     pub active: &'a BTreeSet<Active>,
     /// The vendor, as it signs contracts.

@@ -1,21 +1,23 @@
-//! Packing: papers, then the payload as one stream tar → zstd frames → age, then manifest and signature. FORMAT.md.
+//! Packing: papers, then the payload, then manifest and signature. FORMAT.md.
 //!
-//! The file has a temporary name until it is whole and on the disk. Memory is flat in the size of the derivative.
+//! The file has a temporary name until it is whole and on the disk. Memory is flat in the size of the derivative, which
+//! is read, hashed and compressed once for all bundles that are made of it (`content.rs`).
 
-use super::active::Found;
-use super::derivative::{self, Measured, SourceFile};
+use super::content::Pressed;
+use super::derivative;
 use super::entitlement::{Entitlement, salted};
-use super::layout::{BLOCK, Head, Writer};
+use super::layout::{BLOCK, Head, TRAILER, Writer};
 use super::manifest::{Entry, Manifest, Payload, ProductName, Vendor};
 use super::plan::PackPlan;
+use super::sealing::{self, Frames};
 use super::walk::{LICENSES, MANIFEST, PAYLOAD, SIGNATURE};
-use super::{bom, frames, keys, limits, model_sig, notices, sign};
+use super::{bom, limits, model_sig, notices, sign};
 use crate::data;
-use crate::digest::{Hasher, Hashing, Sha256};
+use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Code, Error, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// A bundle that was written.
@@ -30,20 +32,21 @@ pub struct Packed {
 }
 
 /// Writes the bundle to `out`. There is no way here without a clearance: it alone makes the papers.
+///
+/// # Errors
+/// `unmet-obligation`; `bad-input` for a file that changed meanwhile or recipients that don't go together; `too-large`
+/// and `bad-bundle` for what no reader would take; `io`. Nothing stands under the name `out` then.
 pub fn pack(plan: &PackPlan<'_>, out: &Path) -> Result<Packed> {
-    derivative::check(plan.files)?;
-    let mut files = plan.files.iter().map(SourceFile::measure).collect::<Result<Vec<_>>>()?;
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    let found = Found::in_files(plan.files)?;
+    let found = plan.content.found()?;
     found.demand(plan.active)?;
     let mut manifest = Manifest { active: found.kinds().collect(), ..draft(plan)? };
-    let papers = papers(plan, &manifest, derivative::digest(&files))?;
+    // any digest is as long as the right one, which is known when the files have been read: that needs the papers' sizes
+    let sizes = papers(plan, &manifest, Sha256::of(""))?;
+    let pressed = plan.content.press(&sizes.iter().map(|(head, _)| head.clone()).collect::<Vec<_>>())?;
+    let papers = papers(plan, &manifest, derivative::digest(&plan.content.measured()))?;
     let mut packed = None;
     data::write_atomically(out, |file| {
-        packed = Some(write(file, plan, &papers, &files, &mut manifest).map_err(|e| match e {
-            Failed::Ours(error) => error,
-            Failed::Io(source) => Error::io(out, &source),
-        })?);
+        packed = Some(Writing { plan, papers: &papers, pressed: &pressed, out }.write(file, &mut manifest)?);
         Ok(())
     })?;
     let (id, size) = packed.expect("written above");
@@ -89,11 +92,11 @@ fn recipient_salt(key: &Sha256, product: &ProductName, customer: &str, serial: u
     hasher.finish()
 }
 
-type Paper = (String, Vec<u8>);
+type Paper = (Head, Vec<u8>);
 
 /// The papers, in the order of the bundle.
 fn papers(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) -> Result<Vec<Paper>> {
-    let mut papers: Vec<Paper> =
+    let mut papers: Vec<(String, Vec<u8>)> =
         plan.papers.texts.iter().map(|(name, text)| (format!("{LICENSES}{name}"), text.clone())).collect();
     papers.push(("MODEL_CARD.md".into(), notices::model_card(plan).into_bytes()));
     papers.push(("NOTICE".into(), notices::notice(plan).into_bytes()));
@@ -111,107 +114,59 @@ fn papers(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) -> Resul
     if plan.papers.texts.is_empty() {
         return Err(Error::new(Code::UnmetObligation, "the clearance has no licence text to hand on"));
     }
-    Ok(papers)
+    Ok(papers.into_iter().map(|(name, text)| (Head { name, size: text.len() as u64 }, text)).collect())
 }
 
-/// Why writing stopped.
-enum Failed {
-    Ours(Error),
-    Io(io::Error),
+/// A bundle that is being written.
+struct Writing<'w> {
+    plan: &'w PackPlan<'w>,
+    papers: &'w [Paper],
+    pressed: &'w Pressed,
+    out: &'w Path,
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Ours(error)
-    }
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Writes the whole file; completes the manifest, and returns its digest and the file's size.
-fn write(
-    file: &mut File,
-    plan: &PackPlan<'_>,
-    papers: &[Paper],
-    files: &[Measured],
-    manifest: &mut Manifest,
-) -> Result<(Sha256, u64), Failed> {
-    let mut out = Writer::new(BufWriter::with_capacity(1 << 20, file));
-    for (name, text) in papers {
-        let head = Head { name: name.clone(), size: text.len() as u64 };
-        out.entry(&head, &text[..])?;
-        manifest.entries.push(Entry { name: head.name, size: head.size, sha256: Sha256::of(text) });
-    }
-    let header_at = out.inner().stream_position()?;
-    out.inner().write_all(&[0; BLOCK])?; // a file that was never finished ends here
-    let sealed = seal(out.inner(), plan, papers, files, manifest)?;
-    let head = Head { name: PAYLOAD.into(), size: sealed.size };
-    out.inner().write_all(&[0; BLOCK][..head.padding()])?;
-    out.inner().seek(SeekFrom::Start(header_at))?;
-    out.inner().write_all(&head.to_bytes())?;
-    out.inner().seek(SeekFrom::End(0))?;
-    manifest.entries.push(sealed);
-
-    let bytes = manifest.to_bytes();
-    Manifest::parse(&bytes)?; // what we would refuse to read is not written
-    let signature = sign::sign(&bytes, plan.signer)?;
-    for (name, data) in [(MANIFEST, &bytes), (SIGNATURE, &signature)] {
-        out.entry(&Head { name: name.into(), size: data.len() as u64 }, &data[..])?;
-    }
-    let mut out = out.finish()?;
-    out.flush()?;
-    Ok((Sha256::of(&bytes), out.stream_position()?))
-}
-
-/// Writes the payload; states its size and count in the manifest.
-fn seal(
-    out: &mut impl Write,
-    plan: &PackPlan<'_>,
-    papers: &[Paper],
-    files: &[Measured],
-    manifest: &mut Manifest,
-) -> Result<Entry, Failed> {
-    let encrypted = keys::encryptor(plan.recipients)?.wrap_output(Hashing::new(out))?;
-    let mut tar = Writer::new(frames::Writer::new(encrypted)?);
-    let digests = write_files(&mut tar, papers, files)?;
-    let signed = model_sig::sign(&manifest.subject(), &digests, plan.signer)?;
-    tar.entry(&Head { name: model_sig::NAME.into(), size: signed.len() as u64 }, &signed[..])?;
-    let (encrypted, size) = tar.finish()?.finish()?;
-    manifest.payload = Payload { size, files: digests.len() as u64 + 1 };
-    let (_, sha256, size) = encrypted.finish()?.finish();
-    Ok(Entry { name: PAYLOAD.into(), size, sha256 })
-}
-
-/// Derivative and papers, merged in the order of their names; returns their digests.
-fn write_files<W: Write>(
-    tar: &mut Writer<W>,
-    papers: &[Paper],
-    files: &[Measured],
-) -> Result<BTreeMap<String, Sha256>, Failed> {
-    let mut digests = BTreeMap::new();
-    let mut files = files.iter().peekable();
-    let mut papers = papers.iter().peekable();
-    loop {
-        let file_first = match (files.peek(), papers.peek()) {
-            (None, None) => return Ok(digests),
-            (Some(file), Some(paper)) => file.name < paper.0,
-            (file, _) => file.is_some(),
-        };
-        if let Some(file) = files.next_if(|_| file_first) {
-            let head = Head { name: file.name.clone(), size: file.size };
-            let mut data = Hashing::new(File::open(&file.path).at(&file.path)?);
-            tar.entry(&head, &mut data)?;
-            if data.finish().1 != file.sha256 {
-                return Err(Error::input(&file.path, "it changed while it was packed").with_hint("pack again").into());
-            }
-            digests.insert(head.name, file.sha256);
-        } else if let Some((name, text)) = papers.next() {
-            tar.entry(&Head { name: name.clone(), size: text.len() as u64 }, &text[..])?;
-            digests.insert(name.clone(), Sha256::of(text));
+impl Writing<'_> {
+    /// Writes the whole file; completes the manifest, and returns its digest and the file's size.
+    fn write(&self, file: &mut File, manifest: &mut Manifest) -> Result<(Sha256, u64)> {
+        let path = self.out;
+        let mut out = Writer::new(BufWriter::with_capacity(1 << 20, file));
+        for (head, text) in self.papers {
+            out.entry(head, &text[..]).at(path)?;
+            manifest.entries.push(Entry { name: head.name.clone(), size: head.size, sha256: Sha256::of(text) });
         }
+        let header_at = out.inner().stream_position().at(path)?;
+        out.inner().write_all(&[0; BLOCK]).at(path)?; // a file that was never finished ends here
+        let sealed = self.seal(manifest, |bytes| out.inner().write_all(bytes).at(path))?;
+        let head = Head { name: PAYLOAD.into(), size: sealed.size };
+        out.inner().write_all(&[0; BLOCK][..head.padding()]).at(path)?;
+        out.inner().seek(SeekFrom::Start(header_at)).at(path)?;
+        out.inner().write_all(&head.to_bytes()).at(path)?;
+        out.inner().seek(SeekFrom::End(0)).at(path)?;
+        manifest.entries.push(sealed);
+
+        let bytes = manifest.to_bytes();
+        Manifest::parse(&bytes)?; // what we would refuse to read is not written
+        let signature = sign::sign(&bytes, self.plan.signer)?;
+        for (name, data) in [(MANIFEST, &bytes), (SIGNATURE, &signature)] {
+            out.entry(&Head { name: name.into(), size: data.len() as u64 }, &data[..]).at(path)?;
+        }
+        let mut out = out.finish().at(path)?;
+        out.flush().at(path)?;
+        Ok((Sha256::of(&bytes), out.stream_position().at(path)?))
+    }
+
+    /// Writes the payload; states its size and count in the manifest.
+    fn seal(&self, manifest: &mut Manifest, write: impl FnMut(&[u8]) -> Result<()>) -> Result<Entry> {
+        let files = self.plan.content.measured().into_iter().map(|file| (file.name, file.sha256));
+        let papers = manifest.entries.iter().map(|entry| (entry.name.clone(), entry.sha256));
+        let digests: BTreeMap<String, Sha256> = files.chain(papers).collect();
+        let signed = model_sig::sign(&manifest.subject(), &digests, self.plan.signer)?;
+        let head = Head { name: model_sig::NAME.into(), size: signed.len() as u64 };
+        let end = [&head.to_bytes()[..], &signed, &[0; BLOCK][..head.padding()], &[0; TRAILER]].concat();
+        let entries: Vec<_> = self.papers.iter().map(|(head, text)| (head.to_bytes(), &text[..])).collect();
+        let frames = Frames::new(self.pressed, &entries, &end)?;
+        manifest.payload = Payload { size: frames.size(), files: digests.len() as u64 + 1 };
+        let (sha256, size) = sealing::seal(frames, self.plan.recipients, write)?;
+        Ok(Entry { name: PAYLOAD.into(), size, sha256 })
     }
 }

@@ -79,11 +79,15 @@ impl Shop {
     }
 
     fn pack(&self, name: &str) -> Result<Packed> {
+        self.pack_of(&Content::new(&self.files, self.dir.path())?, name)
+    }
+
+    fn pack_of(&self, content: &Content, name: &str) -> Result<Packed> {
         let base = Base { name: "example-base".into(), fingerprint: fingerprint() };
         let targets = vec!["q_proj".into()];
         let plan = PackPlan {
             papers: &self.papers,
-            files: &self.files,
+            content,
             active: &BTreeSet::new(),
             vendor: "Example Works",
             product: ProductName { name: "helpdesk".into(), title: "Example Helpdesk".into(), version: "1.0.0".into() },
@@ -177,6 +181,98 @@ fn more_than_one_frame_comes_back() {
     shop.pack("b.sealed").unwrap();
     shop.open("b.sealed", |_| ()).unwrap();
     assert!(std::fs::read(shop.at("out/adapter_model.safetensors")).unwrap() == noise);
+}
+
+/// A shop whose adapter fills several pieces, part of them with papers in them and part not.
+fn large_shop() -> (Shop, Vec<u8>) {
+    let mut shop = Shop::new();
+    let noise: Vec<u8> = (0..3_500_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large = shop.files.iter().position(|f| f.name == "adapter_model.safetensors").unwrap();
+    std::fs::write(&shop.files[large].path, &noise).unwrap();
+    let late = shop.dir.path().join("zeros.safetensors");
+    std::fs::write(&late, vec![0; 1_500_000]).unwrap();
+    shop.files.push(SourceFile { name: "zeros.safetensors".into(), path: late });
+    (shop, noise)
+}
+
+#[test]
+fn bundles_of_one_content_open_to_the_same_files_whatever_their_papers_take() {
+    let (mut shop, noise) = large_shop();
+    let content = Content::new(&shop.files, shop.dir.path()).unwrap();
+    let mut sizes = Vec::new();
+    for (n, more) in [0, 0, 5_000, 600_000, 1 << 20, 0].into_iter().enumerate() {
+        shop.papers.notice = vec!["n".repeat(more)];
+        let name = format!("{n}.sealed");
+        let of_content = shop.pack_of(&content, &name).unwrap().manifest.payload;
+        assert_eq!(of_content, shop.pack("alone.sealed").unwrap().manifest.payload, "{more}");
+        shop.open(&name, |_| ()).unwrap();
+        assert!(std::fs::read(shop.at("out/adapter_model.safetensors")).unwrap() == noise, "{more}");
+        assert!(std::fs::read(shop.at("out/zeros.safetensors")).unwrap() == vec![0; 1_500_000], "{more}");
+        std::fs::remove_dir_all(shop.at("out")).unwrap();
+        sizes.push(shop.at(&name).metadata().unwrap().len());
+    }
+    assert!(sizes[0] == sizes[1] && sizes[0] == sizes[5] && sizes[3] > sizes[0], "{sizes:?}");
+}
+
+#[test]
+fn a_file_that_changes_between_two_bundles_is_never_sealed_under_its_old_digest() {
+    let (mut shop, noise) = large_shop();
+    let content = Content::new(&shop.files, shop.dir.path()).unwrap();
+    shop.pack_of(&content, "1.sealed").unwrap();
+    let path = shop.files.iter().find(|f| f.name == "adapter_model.safetensors").unwrap().path.clone();
+    let mut other = noise.clone();
+    other[1_700_000] ^= 1;
+    std::fs::write(&path, &other).unwrap();
+    shop.pack_of(&content, "2.sealed").unwrap();
+    shop.open("2.sealed", |_| ()).unwrap();
+    assert!(std::fs::read(shop.at("out/adapter_model.safetensors")).unwrap() == noise, "as it was read");
+    shop.papers.notice = vec!["n".repeat(5_000)];
+    for (what, bytes) in [("changed", &other[..]), ("shorter", &noise[1..]), ("longer", &[&noise[..], b"x"].concat())] {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(shop.pack_of(&content, "3.sealed").unwrap_err().code, Code::BadInput, "{what}");
+        assert!(!shop.at("3.sealed").exists());
+    }
+}
+
+#[test]
+fn a_payload_that_is_damaged_after_it_was_verified_is_not_opened() {
+    use std::os::unix::fs::FileExt as _;
+    let (shop, _) = large_shop();
+    shop.pack("b.sealed").unwrap();
+    let identities = Identities::read(&shop.identity, Arc::new(Nobody)).unwrap();
+    let seen = Seen::at(shop.at("state"));
+    let now = "2026-06-01T12:00:00Z".parse().unwrap();
+    let request = Request { identities: &identities, now, base: Some(&shop.base), wanted: Use::Open, seen: &seen };
+    let file = std::fs::File::options().read(true).write(true).open(shop.at("b.sealed")).unwrap();
+    let size = file.metadata().unwrap().len();
+    for at in [size / 4, size / 2, size - size / 4] {
+        let verified = verify(&shop.at("b.sealed"), &shop.trust()).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        assert_eq!(verified.open_into(&request, &shop.at("out")).unwrap_err().code, Code::BadBundle, "{at}");
+        assert!(!shop.at("out").exists());
+        file.write_all_at(&byte, at).unwrap();
+    }
+}
+
+#[test]
+fn a_hundred_packs_into_one_folder_lose_nothing() {
+    let shop = Shop::new();
+    let left = shop.at(".sealwright-killed.partial");
+    std::fs::write(&left, "what a killed process left").unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..50 {
+            let shop = &shop;
+            scope.spawn(move || shop.pack(&format!("{n}.sealed")).unwrap());
+            scope.spawn(move || shop.pack("same.sealed").unwrap());
+        }
+    });
+    let names = (0..50).map(|n| format!("{n}.sealed")).chain(["same.sealed".into()]);
+    names.for_each(|name| drop(verify(&shop.at(&name), &shop.trust()).unwrap()));
+    let of_ours = |name: &str| name.ends_with(".partial");
+    let names = std::fs::read_dir(shop.dir.path()).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(names.filter(|n| of_ours(n.to_str().unwrap())).count(), 0, "nothing temporary is left");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn check_digests(file: &mut File, path: &Path, signed: &[Entry], found: &[Placed
     for (entry, placed) in signed.iter().zip(found) {
         file.seek(SeekFrom::Start(placed.start)).at(path)?;
         let mut hasher = Hasher::default();
-        std::io::copy(&mut file.take(placed.head.size), &mut hasher).map_err(|e| layout::read_error(&e))?;
+        hasher.read_all(file.take(placed.head.size)).map_err(|e| layout::read_error(&e))?;
         if hasher.finish() != entry.sha256 {
             return Err(Error::new(Code::Damaged, format!("{}: not the bytes that were signed", entry.name))
                 .with_hint("copy or download it again; if it stays so, ask the vendor"));

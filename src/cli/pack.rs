@@ -9,7 +9,7 @@ use super::secret::Secret;
 use super::stages::{Stage, Stages, State};
 use super::watch::SHIPPED;
 use sealwright::base::{Base, Fingerprint};
-use sealwright::bundle::{self, PackPlan, Papers, ProductName, Recipient, SourceFile, Trust, Use};
+use sealwright::bundle::{self, Content, PackPlan, Papers, ProductName, Recipient, Tail, Trust, Use};
 use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use sealwright::ledger::{Event, Holding, Ledger};
@@ -118,6 +118,7 @@ pub struct Shipment<'a> {
     base_name: String,
     fingerprint: Fingerprint,
     derivative: Derivative,
+    content: Content,
     signer: SigningKey,
     ledger: Ledger,
     say: &'a Say,
@@ -128,9 +129,10 @@ impl<'a> Shipment<'a> {
     pub fn gather(product: &'a Product, base: &Base, state: &State, say: &'a Say) -> Result<Self> {
         let fingerprint = base.fingerprint()?;
         let derivative = Derivative::of(product, base, &fingerprint, state, say)?;
+        let content = Content::new(&derivative.files, state.folder())?;
         let signer = signing_key(product, state, say)?;
         let ledger = Ledger::of(&product.folder, state.folder());
-        Ok(Self { product, base_name: base.name(), fingerprint, derivative, signer, ledger, say })
+        Ok(Self { product, base_name: base.name(), fingerprint, derivative, content, signer, ledger, say })
     }
 
     /// The bundle of one customer, packed anew only where something changed.
@@ -144,13 +146,19 @@ impl<'a> Shipment<'a> {
         let plan = self.plan(&papers, customer, &recipients, &uses, issued()?);
         let file = Path::new(DIST).join(plan.file_name());
         let out = self.product.resolve(&file);
-        let stage = stages.run(&format!("bundle {}", customer.name), inputs(&plan, clearance)?, &out, || {
-            let packed = bundle::pack(&plan, &out)?;
-            // what leaves the house is read once as the customer will read it
-            let trust = Trust::in_keys([self.signer.public()], true);
-            bundle::verify(&out, &trust)?;
-            Ok(Made { bytes: packed.size, id: packed.id, issued: plan.issued })
-        })?;
+        let trust = Trust::in_keys([self.signer.public()], true);
+        let stage = stages.run_if_needed(
+            &format!("bundle {}", customer.name),
+            || inputs(&plan, clearance),
+            || bundle::verify(&out, &trust).map(|whole| whole.id()),
+            || {
+                let packed = bundle::pack(&plan, &out)?;
+                // what leaves the house is looked at once as the customer will: its digests are of the bytes as they
+                // were written, so nothing is hashed again
+                Tail::read(&out)?.0.judge(&trust)?;
+                Ok((Made { bytes: packed.size, id: packed.id, issued: plan.issued }, packed.id))
+            },
+        )?;
         self.ledger.record(&holding(&plan, &stage.found, file.clone()))?;
         self.keep(judged, &customer.name, &stage)?;
         let (customer, until) = (customer.name.clone(), customer.until);
@@ -179,7 +187,7 @@ impl<'a> Shipment<'a> {
         let product = &self.product.product;
         PackPlan {
             papers,
-            files: &self.derivative.files,
+            content: &self.content,
             active: &product.active_content,
             vendor: &self.product.vendor.name,
             product: ProductName {
@@ -242,7 +250,6 @@ fn holding(plan: &PackPlan<'_>, made: &Made, file: PathBuf) -> Event {
 
 /// Everything that changes a bundle but the moment it is made at.
 fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
-    let file = |f: &SourceFile| Ok((f.name.clone(), Sha256::of_file(&f.path)?));
     let mut report = clearance.report_json();
     report.as_object_mut().map(|report| report.remove("judged"));
     Ok(Sha256::of_json(&json!({
@@ -250,7 +257,7 @@ fn inputs(plan: &PackPlan<'_>, clearance: &Clearance) -> Result<Sha256> {
         "report": report,
         "texts": clearance.texts().iter().map(|(name, bytes)| (name, Sha256::of(bytes))).collect::<Vec<_>>(),
         "notice": clearance.notice_paragraphs(),
-        "files": plan.files.iter().map(file).collect::<Result<Vec<_>>>()?,
+        "files": plan.content.digests()?,
         "active": plan.active,
         "vendor": plan.vendor,
         "product": plan.product,

@@ -80,23 +80,40 @@ impl Stages {
         output: &Path,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<Stage<T>> {
-        if let Some(found) = self.remembered(name, inputs, output) {
-            return Ok(Stage { found, from_before: true });
-        }
-        let found = work()?;
-        let value = serde_json::to_value(&found).expect("our own values serialise");
-        let done = Done { inputs, made: digest_of(output)?, found: value };
-        self.done.insert(name.to_owned(), done);
-        self.write()?;
-        Ok(Stage { found, from_before: false })
+        let made = || if output.is_dir() { digest::folder(output) } else { Sha256::of_file(output) };
+        self.run_if_needed(
+            name,
+            || Ok(inputs),
+            made,
+            || {
+                let found = work()?;
+                Ok((found, made()?))
+            },
+        )
     }
 
-    fn remembered<T: DeserializeOwned>(&self, name: &str, inputs: Sha256, output: &Path) -> Option<T> {
-        let done = self.done.get(name).filter(|d| d.inputs == inputs)?;
-        if digest_of(output).ok()? != done.made {
-            return None;
+    /// The same for inputs and results that take long to read. `inputs` is asked before the work only where an earlier
+    /// run can be compared, for the work may read what it digests; `made` where the inputs are as they were. `work`
+    /// returns what was found, and what `made` will say of it.
+    pub fn run_if_needed<T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        inputs: impl Fn() -> Result<Sha256>,
+        made: impl Fn() -> Result<Sha256>,
+        work: impl FnOnce() -> Result<(T, Sha256)>,
+    ) -> Result<Stage<T>> {
+        if let Some(done) = self.done.get(name)
+            && inputs()? == done.inputs
+            && made().is_ok_and(|made| made == done.made)
+            && let Ok(found) = serde_json::from_value(done.found.clone())
+        {
+            return Ok(Stage { found, from_before: true });
         }
-        serde_json::from_value(done.found.clone()).ok()
+        let (found, made) = work()?;
+        let value = serde_json::to_value(&found).expect("our own values serialise");
+        self.done.insert(name.to_owned(), Done { inputs: inputs()?, made, found: value });
+        self.write()?;
+        Ok(Stage { found, from_before: false })
     }
 
     fn write(&self) -> Result<()> {
@@ -104,10 +121,6 @@ impl Stages {
             serde_json::to_writer_pretty(file, &self.done).map_err(std::io::Error::from).at(&self.path)
         })
     }
-}
-
-fn digest_of(output: &Path) -> Result<Sha256> {
-    if output.is_dir() { digest::folder(output) } else { Sha256::of_file(output) }
 }
 
 #[cfg(test)]

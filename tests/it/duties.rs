@@ -67,13 +67,14 @@ fn packed(clearance: &Clearance) -> Result<BTreeMap<String, Vec<u8>>> {
     std::fs::create_dir(dir.path().join("adapter")).unwrap();
     std::fs::write(dir.path().join("adapter/adapter_model.safetensors"), [7; 8]).unwrap();
     let files = bundle::gather(&dir.path().join("adapter"), None).unwrap().files;
+    let content = bundle::Content::new(&files, dir.path()).unwrap();
     let of = |part: &str| Sha256::of(part);
     let fingerprint = Fingerprint { weights: of("w"), config: of("c"), tokenizer: of("t"), template: of("m") };
     let recipient = bundle::write_new_identity(&dir.path().join("id.txt")).unwrap();
     let signer = sealwright::sign::SigningKey::generate(false);
     let plan = PackPlan {
         papers: &Papers::from_clearance(clearance),
-        files: &files,
+        content: &content,
         active: &BTreeSet::new(),
         vendor: "Example Works",
         product: ProductName { name: "helpdesk".into(), title: "Example".into(), version: "1.0.0".into() },

@@ -42,7 +42,7 @@ const WORDS: [&str; 24] = [
 
 impl Draw {
     /// One seed with a few of its parts cut, doubled, replaced.
-    fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+    fn mutated(&mut self, seeds: &[Vec<u8>], most: usize) -> Vec<u8> {
         let mut bytes = seeds[self.below(seeds.len())].clone();
         for _ in 0..=self.below(6) {
             let (at, length) = (self.below(bytes.len() + 1), self.below(40));
@@ -67,18 +67,23 @@ impl Draw {
                 }
             }
         }
-        bytes.truncate(MAX_BYTES);
+        bytes.truncate(most);
         bytes
     }
 }
 
 /// Runs a body; a failure prints its input.
 fn run(name: &str, body: fn(&[u8]), seeds: &[Vec<u8>]) {
+    run_up_to(name, MAX_BYTES, body, seeds);
+}
+
+/// The same with inputs of another size.
+fn run_up_to(name: &str, most: usize, body: fn(&[u8]), seeds: &[Vec<u8>]) {
     let inputs = std::env::var("SEALWRIGHT_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(INPUTS);
     let mut draw = Draw(name.bytes().fold(0x5ea1_u64, |seed, b| seed.wrapping_mul(31) + u64::from(b)) | 1);
     seeds.iter().for_each(|seed| body(seed));
     for round in 0..inputs {
-        let input = draw.mutated(seeds);
+        let input = draw.mutated(seeds, most);
         if catch_unwind(AssertUnwindSafe(|| body(&input))).is_err() {
             panic!("{name}, round {round}: {:?}", String::from_utf8_lossy(&input));
         }
@@ -197,4 +202,64 @@ fn weight_headers_are_read_or_refused() {
         ),
     ];
     run("headers", bodies::headers, &seeds);
+}
+
+fn vector(name: &str) -> Vec<u8> {
+    std::fs::read(crate::bundle::vectors().join(name)).unwrap()
+}
+
+#[test]
+fn bundles_are_read_or_refused() {
+    let names = ["good.sealed", "passphrase.sealed", "truncated.sealed"];
+    run_up_to("bundle", 64 << 10, bodies::bundle, &names.map(vector));
+}
+
+#[test]
+fn the_ends_of_bundles_are_read_or_refused() {
+    let end = |name: &str| {
+        let (_, start) = sealwright::bundle::Tail::read(&crate::bundle::vectors().join(name)).unwrap();
+        vector(name)[start as usize..].to_vec()
+    };
+    run("tail", bodies::tail, &["good.sealed", "run-only.sealed"].map(end));
+}
+
+#[test]
+fn manifests_have_one_form() {
+    let of =
+        |name: &str| sealwright::bundle::inspect(&crate::bundle::vectors().join(name)).unwrap().manifest.to_bytes();
+    run("manifest", bodies::manifest, &["good.sealed", "not-yet-valid.sealed", "passphrase.sealed"].map(of));
+}
+
+#[test]
+fn signed_statements_have_one_form() {
+    let (key, digest) = (bodies::SIGNER.public().id(), "00".repeat(32));
+    let vendor = format!(r#""vendor":{{"key":"{key}","name":"Example Works"}}"#);
+    let renewal = format!(
+        r#"{{"bundle":"{digest}","format":"sealwright/1","issued":1767225600,"serial":1767225600,"until":"2099-12-31",{vendor}}}"#
+    );
+    let list = format!(
+        r#"{{"bundles":[{{"bundle":"{digest}","on":"2026-01-01"}}],"format":"sealwright/1","issued":1767225600,"keys":[{{"key":"{digest}","until":"2026-01-01"}}],"next":"2099-12-31","number":1,{vendor}}}"#
+    );
+    run("renewal", bodies::renewal, &texts(&[&renewal]));
+    run("revocations", bodies::revocations, &texts(&[&list]));
+}
+
+#[test]
+fn trust_files_are_read_or_refused() {
+    let seeds = texts(&[
+        "updated = \"2026-05-01\"\n[[key]]\npublic = \"vendor.pub.pem\"\nvendor = \"Example Works\"\nproducts = [\"helpdesk\"]\n\
+         from = \"2026-01-01\"\nuntil = \"2026-12-31\"\nstatus = \"retired\"\n",
+        "[[key]]\npublic = \"vendor.pub.pem\"\nvendor = \"Example Works\"\nstatus = \"compromised\"\npins = []\n",
+    ]);
+    run("trust", bodies::trust, &seeds);
+}
+
+#[test]
+fn frames_are_read_or_refused() {
+    let seed = |content: &[u8]| {
+        let size = (content.len() as u32).to_le_bytes();
+        let frames = content.chunks(1 << 20).flat_map(|piece| zstd::bulk::compress(piece, 3).unwrap());
+        size[..3].iter().copied().chain(frames).collect::<Vec<u8>>()
+    };
+    run("frames", bodies::frames, &[seed(b"a"), seed(&[7; 70_000]), seed(&vec![0; (1 << 20) + 300])]);
 }

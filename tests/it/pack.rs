@@ -291,6 +291,30 @@ fn a_killed_pack_leaves_no_half_bundle() {
     assert_eq!(final_names(&dir.path().join("dist")), [PathBuf::from("shop-1.0.0-acme.sealed")]);
 }
 
+#[test]
+fn a_hundred_packs_of_one_product_leave_one_whole_bundle_and_its_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    product(dir.path(), 64, "");
+    let start = || command(dir.path(), &["pack", "--json"]).spawn().unwrap();
+    let outputs: Vec<_> =
+        (0..100).map(|_| start()).collect::<Vec<_>>().into_iter().map(|c| c.wait_with_output().unwrap()).collect();
+    let mut made = 0;
+    for output in outputs {
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        match output.status.code() {
+            Some(0) => made += usize::from(said["bundles"][0]["from-before"] == false),
+            Some(2) => assert_eq!(said["error"]["code"], "locked"),
+            code => panic!("{code:?}: {said}"),
+        }
+    }
+    assert_eq!(made, 1, "whoever comes later finds nothing changed");
+    bundle::verify(&dir.path().join(BUNDLE), &trust(dir.path())).unwrap();
+    for folder in ["dist", ".sealwright"] {
+        let names = std::fs::read_dir(dir.path().join(folder)).unwrap().map(|e| e.unwrap().file_name());
+        assert_eq!(names.filter(|n| n.to_string_lossy().ends_with(".partial")).count(), 0, "{folder}");
+    }
+}
+
 /// Everything but temporary names.
 fn final_names(folder: &Path) -> Vec<PathBuf> {
     let names = std::fs::read_dir(folder).unwrap().map(|e| PathBuf::from(e.unwrap().file_name()));

@@ -1,0 +1,8 @@
+//! Coverage-guided inputs for `bodies::tail`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+#[allow(dead_code)]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::tail(data));
