@@ -36,6 +36,9 @@
 #![forbid(clippy::print_stdout, clippy::print_stderr)]
 #![warn(missing_docs)]
 
+#[cfg(test)]
+extern crate self as sealwright; // so that unit tests share what the integration tests are made of
+
 pub mod adapter;
 pub mod base;
 pub mod bundle;

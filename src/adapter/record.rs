@@ -50,7 +50,7 @@ pub struct RunRecord {
     pub before: Option<HeldOut>,
     /// The same, with the adapter.
     pub after: Option<HeldOut>,
-    /// `cpu`
+    /// `cpu`, or a card: `cuda:0, NVIDIA H200, bf16`; several where the run went on elsewhere, and how many ranks.
     pub device: String,
     /// What of the processor the engine uses.
     pub machine: Vec<String>,

@@ -8,9 +8,11 @@ use super::stages::State;
 use sealwright::base::Base;
 use sealwright::error::{Code, Error, Result};
 use sealwright::kernels::Compute;
+#[cfg(feature = "cuda")]
+use sealwright::model::CardKeep;
 use sealwright::model::{Keep, Quantize};
 use sealwright::product::{self, Product};
-use sealwright::train::{self, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
+use sealwright::train::{self, Device, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -75,11 +77,13 @@ pub struct Adapter {
 
 /// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
 pub fn adapter_of(product: &Product, base: &Base, fresh: bool, ranks: &Ranks, say: &Say) -> Result<Adapter> {
-    use_device(product)?;
     let plan = plan_of(product, base)?;
     match train::finished(base, &plan)? {
         Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
-        _ => Ok(Adapter { trained: train_with_progress(base, &plan, ranks, say)?, from_before: false }),
+        _ => {
+            let device = device_of(product, base, ranks, say)?;
+            Ok(Adapter { trained: train_with_progress(base, &plan, &device, ranks, say)?, from_before: false })
+        }
     }
 }
 
@@ -154,22 +158,28 @@ pub fn questions_of(product: &Product) -> Option<Questions> {
     })
 }
 
-/// Refuses a card, and says first what of it is missing on this machine.
-fn use_device(product: &Product) -> Result<()> {
-    let Some(ordinal) = product.train.as_ref().and_then(product::Train::card) else { return Ok(()) };
-    let card = open_card(ordinal)?;
-    Err(Error::new(Code::NotBuilt, format!("training on a card ({card}) is not built yet"))
-        .with_hint("train.device = \"cpu\" trains on this machine's processor"))
-}
-
-#[cfg(feature = "cuda")]
-fn open_card(ordinal: usize) -> Result<String> {
-    Ok(sealwright::kernels::cuda::Card::open(ordinal)?.name().to_owned())
-}
-
-#[cfg(not(feature = "cuda"))]
-fn open_card(ordinal: usize) -> Result<String> {
-    Err(Error::new(Code::NoDevice, format!("cuda:{ordinal}: this program was built without the feature `cuda`")))
+/// Where a product trains; what `auto` chose is said, and why where it was not the card.
+fn device_of(product: &Product, base: &Base, ranks: &Ranks, say: &Say) -> Result<Device> {
+    let train = product.train.as_ref();
+    if let Some(ordinal) = train.and_then(product::Train::card) {
+        if ranks.count() > 1 {
+            let message = format!("train.device = \"cuda:{ordinal}\" for {} ranks", ranks.count());
+            return Err(
+                Error::new(Code::Usage, message).with_hint("\"auto\" gives each rank of a machine its own card")
+            );
+        }
+        return Device::card(base, ordinal);
+    }
+    if train.is_some_and(|train| train.device == "cpu") {
+        return Ok(Device::Processor);
+    }
+    let (device, why) = Device::auto(base, ranks);
+    match why {
+        Some(why) => say.note(format!("no card is used: {why}")),
+        None if matches!(device, Device::Processor) => {}
+        None => say.note(format!("a card is there, and train.device = \"auto\" takes it: {device}")),
+    }
+    Ok(device)
 }
 
 /// How many threads the engine uses from now on; by default one a core.
@@ -199,9 +209,9 @@ pub fn stop_flag() -> &'static AtomicBool {
 }
 
 /// Trains, and says meanwhile how it goes.
-fn train_with_progress(base: &Base, plan: &Plan, ranks: &Ranks, say: &Say) -> Result<Trained> {
+fn train_with_progress(base: &Base, plan: &Plan, device: &Device, ranks: &Ranks, say: &Say) -> Result<Trained> {
     let mut progress = Progress::new(say);
-    let trained = train::run_together(base, plan, ranks, &mut |event| progress.on(event), stop_flag());
+    let trained = train::run_together(base, plan, device, ranks, &mut |event| progress.on(event), stop_flag());
     progress.bar.finish_and_clear();
     trained
 }
@@ -229,6 +239,8 @@ impl<'a> Progress<'a> {
         match event {
             Event::Data(counts) => self.data(&counts),
             Event::Memory(forecast) => self.memory(&forecast),
+            #[cfg(feature = "cuda")]
+            Event::CardMemory(forecast) => self.card_memory(&forecast),
             Event::Begin { done, steps } => {
                 (self.begun, self.first_step, self.who) = (Instant::now(), done, "with the adapter");
                 self.bar = self.say.progress(steps, BAR);
@@ -303,6 +315,41 @@ impl<'a> Progress<'a> {
         ));
     }
 
+    #[cfg(feature = "cuda")]
+    fn card_memory(&self, forecast: &train::CardForecast) {
+        let needed = forecast.needed;
+        let kept = match forecast.keep {
+            CardKeep::Rows => "all activations kept but what one pass over memory makes again",
+            CardKeep::Narrow => "the feed-forward's first multiply made again",
+            CardKeep::Inputs => "activations made again, block by block",
+        };
+        if self.say.is_json() {
+            return self.say.json_line(&json!({
+                "card-memory": {
+                    "card": forecast.card,
+                    "planned": needed.total(),
+                    "room": forecast.room,
+                    "weights": needed.weights,
+                    "adapter": needed.adapter,
+                    "activations": needed.kept + needed.shared + needed.head,
+                    "workspace": needed.workspace,
+                    "micro-batch": forecast.micro_batch,
+                },
+            }));
+        }
+        self.note(format!(
+            "memory on {}: {} MiB at the peak ({} weights, {} adapter, {} activations), {} MiB to plan with; {} rows at a \
+             time, {kept}",
+            forecast.card,
+            needed.total() >> 20,
+            needed.weights >> 20,
+            needed.adapter >> 20,
+            (needed.kept + needed.shared + needed.head) >> 20,
+            forecast.room >> 20,
+            forecast.micro_batch,
+        ));
+    }
+
     fn step(&mut self, step: &Step) {
         self.tokens += step.tokens;
         if self.say.is_json() {
@@ -346,6 +393,7 @@ fn show(trained: &Trained, say: &Say) {
     let record = &trained.record;
     if say.is_json() {
         return say.json_line(&json!({
+            "device": record.device,
             "steps": record.steps,
             "tokens": record.tokens,
             "loss-tokens": record.loss_tokens,

@@ -55,6 +55,9 @@ pub struct Counters {
     pub started: Timestamp,
     /// What was measured before the first step.
     pub before: Option<HeldOut>,
+    /// Where its sessions trained, each device once for as long as none came between.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

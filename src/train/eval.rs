@@ -8,7 +8,7 @@ use crate::base::chat::Message;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
 use crate::model::generate::{Sampler, generate};
-use crate::model::{Lora, Model, Workspace};
+use crate::model::{Batch, Lora, Model, Workspace};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,6 +114,16 @@ pub fn loss(
     tokens_at_once: usize,
     workspace: &mut Workspace,
 ) -> Option<f64> {
+    let loss = loss_by(&mut |batch| Ok(model.loss(lora, batch, workspace)), documents, tokens_at_once);
+    loss.expect("the processor's loss cannot fail")
+}
+
+/// The same, by what gives Σ token losses of a batch.
+pub(super) fn loss_by(
+    of: &mut dyn FnMut(&Batch) -> Result<f64>,
+    documents: &[Document],
+    tokens_at_once: usize,
+) -> Result<Option<f64>> {
     let (mut sum, mut tokens) = (0.0, 0);
     let mut rest = documents;
     while !rest.is_empty() {
@@ -124,11 +134,11 @@ pub fn loss(
         };
         let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         let batch = batch(now);
-        sum += model.loss(lora, &batch, workspace);
+        sum += of(&batch)?;
         tokens += loss_tokens(&batch);
         rest = later;
     }
-    (tokens > 0).then(|| sum / tokens as f64)
+    Ok((tokens > 0).then(|| sum / tokens as f64))
 }
 
 /// Asks every question, greedily, and judges the answers; `on_answer` sees each as it comes.

@@ -1,5 +1,7 @@
 //! What a run says while it goes, and what it made: plain values, which the program shows and tests read.
 
+#[cfg(feature = "cuda")]
+use super::device::CardForecast;
 use super::material::Counts;
 use super::memory::Forecast;
 use crate::adapter::RunRecord;
@@ -12,6 +14,9 @@ pub enum Event {
     Data(Counts),
     /// The memory that the run will take, and what there is.
     Memory(Forecast),
+    /// The memory that the run will take on a card.
+    #[cfg(feature = "cuda")]
+    CardMemory(CardForecast),
     /// The first step of this session comes next.
     Begin {
         /// Steps that an earlier session did.

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod curve;
 pub mod data;
+mod device;
 mod draw;
 pub mod eval;
 mod event;
@@ -21,6 +22,9 @@ mod run;
 mod schedule;
 pub mod template;
 
+#[cfg(feature = "cuda")]
+pub use device::CardForecast;
+pub use device::Device;
 pub use event::{Event, Step, Trained};
 pub use material::{Counts, Material};
 pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};

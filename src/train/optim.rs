@@ -25,21 +25,26 @@ impl Optimiser {
 
     /// One update of `values` by `gradient · scale`; `step` counts from 1.
     pub fn step(&mut self, step: u64, rate: f64, values: &mut [f32], gradient: &[f32], scale: f32) {
-        let adam = AdamW { rate, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: self.decay };
-        adam.step(step, values, gradient, scale, &mut self.first, &mut self.second);
+        self.adam(rate).step(step, values, gradient, scale, &mut self.first, &mut self.second);
+    }
+
+    /// The constants of a step.
+    pub fn adam(&self, rate: f64) -> AdamW {
+        AdamW { rate, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: self.decay }
     }
 }
 
-/// What a summed gradient is multiplied by so that it is the mean over `loss_tokens`, no longer than `clip`; and the
-/// norm of that mean before it is clipped.
-pub fn mean_and_clip(gradient: &[f32], loss_tokens: u64, clip: f64) -> (f32, f64) {
-    let norm = norm(gradient) / loss_tokens as f64;
+/// What a summed gradient of such a norm is multiplied by so that it is the mean over `loss_tokens`, no longer than
+/// `clip`; and the norm of that mean before it is clipped.
+pub fn mean_and_clip(norm: f64, loss_tokens: u64, clip: f64) -> (f32, f64) {
+    let norm = norm / loss_tokens as f64;
     // as PyTorch's clip_grad_norm_ has it
     let shrink = (clip / (norm + 1e-6)).min(1.0);
     ((shrink / loss_tokens as f64) as f32, norm)
 }
 
-fn norm(gradient: &[f32]) -> f64 {
+/// The length of a gradient.
+pub fn norm(gradient: &[f32]) -> f64 {
     let square = |piece: &[f32]| piece.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
     let squares: Vec<f64> = gradient.par_chunks(PIECE).map(square).collect();
     squares.iter().sum::<f64>().sqrt()
@@ -53,9 +58,9 @@ mod tests {
     fn a_long_gradient_is_clipped_and_a_short_one_is_not() {
         let mut gradient = vec![0.0; 100_000];
         (gradient[3], gradient[99_999]) = (30.0, -40.0);
-        let (scale, norm) = mean_and_clip(&gradient, 10, 1.0);
-        assert_eq!(norm, 5.0);
+        let (scale, mean) = mean_and_clip(norm(&gradient), 10, 1.0);
+        assert_eq!(mean, 5.0);
         assert!((f64::from(scale) * 50.0 - 1.0).abs() < 1e-5);
-        assert_eq!(mean_and_clip(&gradient, 10, 6.0), (0.1, 5.0));
+        assert_eq!(mean_and_clip(norm(&gradient), 10, 6.0), (0.1, 5.0));
     }
 }

@@ -7,13 +7,23 @@
 use crate::error::{Code, Error, Result};
 use std::ops::Range;
 
-/// What launchers tell a process of its place: rank and count.
-const LAUNCHERS: [(&str, &str, &str); 4] = [
-    ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("mpiexec", "PMI_RANK", "PMI_SIZE"),
-    ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-    ("torchrun", "RANK", "WORLD_SIZE"),
+/// What launchers tell a process of its place: rank, count, and its number among those of its machine.
+const LAUNCHERS: [(&str, &str, &str, &str); 4] = [
+    ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    ("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
 ];
+
+/// A process's place: by whom it was started, and the three numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Placed {
+    launcher: &'static str,
+    rank: usize,
+    count: usize,
+    /// 0 where the launcher does not say.
+    local: usize,
+}
 
 /// Numbers that are exchanged at once: their copies, one a rank, stay small beside the gradient.
 #[cfg(feature = "mpi")]
@@ -23,6 +33,7 @@ const PIECE: usize = 1 << 18;
 pub struct Ranks {
     rank: usize,
     count: usize,
+    local: usize,
     #[cfg(feature = "mpi")]
     world: Option<mpi::environment::Universe>,
 }
@@ -33,6 +44,7 @@ impl Ranks {
         Self {
             rank: 0,
             count: 1,
+            local: 0,
             #[cfg(feature = "mpi")]
             world: None,
         }
@@ -44,13 +56,13 @@ impl Ranks {
     /// `NotBuilt` where several were started and this program cannot join them.
     pub fn of_environment() -> Result<Self> {
         match placed(|name| std::env::var(name).ok())? {
-            None | Some((_, _, 1)) => Ok(Self::alone()),
-            Some((launcher, rank, count)) => Self::join(launcher, rank, count),
+            None | Some(Placed { count: 1, .. }) => Ok(Self::alone()),
+            Some(placed) => Self::join(placed),
         }
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn join(launcher: &str, rank: usize, count: usize) -> Result<Self> {
+    fn join(Placed { launcher, rank, count, .. }: Placed) -> Result<Self> {
         let message =
             format!("{launcher} started this as rank {rank} of {count}; this program was built without ranks");
         Err(Error::new(Code::NotBuilt, message)
@@ -58,7 +70,7 @@ impl Ranks {
     }
 
     #[cfg(feature = "mpi")]
-    fn join(launcher: &str, rank: usize, count: usize) -> Result<Self> {
+    fn join(Placed { launcher, rank, count, local }: Placed) -> Result<Self> {
         use mpi::traits::Communicator as _;
         let world = mpi::initialize()
             .ok_or_else(|| Error::new(Code::NotBuilt, format!("{launcher}: MPI was begun twice in this process")))?;
@@ -69,12 +81,17 @@ impl Ranks {
                 Error::new(Code::Usage, message).with_hint("on machines without cards, start it with mpirun or srun")
             );
         }
-        Ok(Self { rank, count, world: Some(world) })
+        Ok(Self { rank, count, local, world: Some(world) })
     }
 
     /// How many.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Its number among those of its machine: one process a card.
+    pub fn local(&self) -> usize {
+        self.local
     }
 
     /// The one that writes, measures and speaks.
@@ -141,9 +158,9 @@ impl Ranks {
     }
 }
 
-/// Launcher, rank and count.
-fn placed(variable: impl Fn(&str) -> Option<String>) -> Result<Option<(&'static str, usize, usize)>> {
-    for (launcher, rank_name, count_name) in LAUNCHERS {
+/// What the launcher says, if there is one.
+fn placed(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Placed>> {
+    for (launcher, rank_name, count_name, local_name) in LAUNCHERS {
         let Some((rank, count)) = variable(rank_name).zip(variable(count_name)) else { continue };
         let numbers = rank.parse().ok().zip(count.parse().ok()).filter(|(rank, count): &(usize, usize)| rank < count);
         let (rank, count) = numbers.ok_or_else(|| {
@@ -151,7 +168,16 @@ fn placed(variable: impl Fn(&str) -> Option<String>) -> Result<Option<(&'static 
                 format!("{launcher}'s variables are no rank of a count: {rank_name}={rank}, {count_name}={count}");
             Error::new(Code::Usage, message)
         })?;
-        return Ok(Some((launcher, rank, count)));
+        let local = match variable(local_name) {
+            None => 0,
+            Some(text) => text.parse().ok().filter(|local| *local <= rank).ok_or_else(|| {
+                Error::new(
+                    Code::Usage,
+                    format!("{launcher}'s variable is no rank among a machine's: {local_name}={text}"),
+                )
+            })?,
+        };
+        return Ok(Some(Placed { launcher, rank, count, local }));
     }
     Ok(None)
 }
@@ -181,9 +207,17 @@ mod tests {
             placed(move |name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
         };
         assert_eq!(of(&[]).unwrap(), None);
-        assert_eq!(of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(), Some(("torchrun", 1, 4)));
-        for (launcher, rank, count) in LAUNCHERS {
-            assert_eq!(of(&[(rank, "2"), (count, "3")]).unwrap(), Some((launcher, 2, 3)));
+        assert_eq!(
+            of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(),
+            Some(Placed { launcher: "torchrun", rank: 1, count: 4, local: 0 })
+        );
+        for (launcher, rank, count, local) in LAUNCHERS {
+            let placed = |local| Some(Placed { launcher, rank: 2, count: 3, local });
+            assert_eq!(of(&[(rank, "2"), (count, "3")]).unwrap(), placed(0));
+            assert_eq!(of(&[(rank, "2"), (count, "3"), (local, "1")]).unwrap(), placed(1));
+            for wrong in ["3", "-1", "x", ""] {
+                assert_eq!(of(&[(rank, "2"), (count, "3"), (local, wrong)]).unwrap_err().code, Code::Usage);
+            }
             assert_eq!(of(&[(rank, "2")]).unwrap(), None);
             for wrong in [[(rank, "3"), (count, "3")], [(rank, "-1"), (count, "3")], [(rank, ""), (count, "x")]] {
                 assert_eq!(of(&wrong).unwrap_err().code, Code::Usage);

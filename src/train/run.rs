@@ -3,9 +3,10 @@
 
 use super::batch::{batch, loss_tokens};
 use super::checkpoint::{Counters, Running, State};
+use super::device::{Device, Engine};
 use super::event::{Event, Step, Trained};
 use super::material::Material;
-use super::optim::{Optimiser, mean_and_clip};
+use super::optim::Optimiser;
 use super::plan::{Identity, Plan};
 use super::ranks::Ranks;
 use super::template::Document;
@@ -16,7 +17,7 @@ use crate::base::family::Family;
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
-use crate::model::{Keep, Lora, Model, Workspace};
+use crate::model::{Batch, Keep, Lora, Model};
 use jiff::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,13 +25,14 @@ use std::time::Instant;
 /// Trains an adapter. `stop` asks it to save its state and end with [`Code::Interrupted`]; run again with the same
 /// plan, it goes on from there.
 pub fn run(base: &Base, plan: &Plan, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<Trained> {
-    run_together(base, plan, &Ranks::alone(), observe, stop)
+    run_together(base, plan, &Device::Processor, &Ranks::alone(), observe, stop)
 }
 
-/// The same by several processes, which share each step's rows; all of them get what the first of them made.
+/// The same on a device, by several processes, which share each step's rows; all of them get what the first of them made.
 pub fn run_together(
     base: &Base,
     plan: &Plan,
+    device: &Device,
     ranks: &Ranks,
     observe: &mut dyn FnMut(Event),
     stop: &AtomicBool,
@@ -43,13 +45,19 @@ pub fn run_together(
         return Err(nothing_to_learn(plan));
     }
     let targets = targets(base, plan)?;
-    let memory = memory::forecast(base, plan, &targets)?;
-    observe(Event::Memory(memory));
+    let mut keep = Keep::Inputs;
+    if device.is_processor() {
+        let memory = memory::forecast(base, plan, &targets)?;
+        keep = memory.keep;
+        observe(Event::Memory(memory));
+    }
     let mut model = Model::load(base, plan.quantize)?;
     model.multiply_in(plan.compute);
     let first = first_lora(&model, plan, &targets)?;
+    let loaded = ranks.all_well(device.load(base, plan, &model, &first, observe))?;
+    let engine = ranks.all_well(loaded.engine(&model, keep, &first))?;
 
-    let mut run = Run::begin(plan, &identity, ranks, &material, &model, memory.keep, first, saved)?;
+    let mut run = Run::begin(plan, &identity, (device, ranks), &material, &model, engine, first, saved)?;
     ranks.all_well(if ranks.leads() { run.measure_before(observe, stop) } else { Ok(()) })?;
     observe(Event::Begin { done: run.counters.step, steps: run.steps });
     while run.counters.step < run.steps {
@@ -117,14 +125,14 @@ fn nothing_to_learn(plan: &Plan) -> Error {
 struct Run<'a> {
     plan: &'a Plan,
     identity: &'a Identity,
+    device: &'a Device,
     ranks: &'a Ranks,
     material: &'a Material,
     model: &'a Model,
-    workspace: Workspace,
+    engine: Engine<'a>,
     schedule: Schedule,
     steps: u64,
     lora: Lora,
-    gradient: Vec<f32>,
     optimiser: Optimiser,
     losses: Vec<StepLoss>,
     counters: Counters,
@@ -136,20 +144,21 @@ impl<'a> Run<'a> {
     fn begin(
         plan: &'a Plan,
         identity: &'a Identity,
-        ranks: &'a Ranks,
+        (device, ranks): (&'a Device, &'a Ranks),
         material: &'a Material,
         model: &'a Model,
-        keep: Keep,
+        mut engine: Engine<'a>,
         mut lora: Lora,
         saved: Option<State>,
     ) -> Result<Self> {
         let steps = material.rows.wanted(plan).div_ceil(plan.batch as u64);
         let mut optimiser = Optimiser::new(lora.values.len(), plan.weight_decay);
-        let (losses, counters) = match saved {
+        let (losses, mut counters) = match saved {
             None => (Vec::new(), Counters::begin()),
             Some(saved) if saved.values.len() == lora.values.len() => {
                 lora.values = saved.values;
                 (optimiser.first, optimiser.second) = (saved.first, saved.second);
+                engine.set(&lora, &optimiser)?;
                 (saved.losses, saved.counters)
             }
             Some(_) => {
@@ -157,16 +166,19 @@ impl<'a> Run<'a> {
                     .with_hint("`--fresh` begins the training anew"));
             }
         };
+        if counters.devices.last() != Some(&device.to_string()) {
+            counters.devices.push(device.to_string());
+        }
         Ok(Self {
             plan,
             identity,
+            device,
             ranks,
             material,
             model,
-            workspace: model.workspace(keep),
+            engine,
             schedule: Schedule::new(plan.learning_rate, plan.warmup, steps),
             steps,
-            gradient: vec![0.0; lora.values.len()],
             lora,
             optimiser,
             losses,
@@ -187,36 +199,22 @@ impl<'a> Run<'a> {
         let (from, step) = (self.counters.rows, self.counters.step + 1);
         let to = (from + self.plan.batch as u64).min(self.material.rows.wanted(self.plan));
         let rows = self.material.rows.take(from, to);
-        self.gradient.fill(0.0);
-        let (mut sum, mut tokens, mut bearing) = (0.0, 0, 0u64);
         self.model.accepts(&batch(rows.iter().flatten().copied()))?;
-        let part = &rows[self.ranks.part(rows.len())];
-        for part in part.chunks(self.ranks.micro_batch(self.plan.micro_batch(), self.plan.batch)) {
-            // where there are others, they would wait for this rank
-            if self.ranks.count() == 1 && stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let batch = batch(part.iter().flatten().copied());
-            let loss = self.model.train_step(&self.lora, &batch, &mut self.gradient, &mut self.workspace);
-            if !loss.is_finite() && self.ranks.count() == 1 {
-                return Err(self.diverged(step, part.iter().flatten().copied()));
-            }
-            sum += loss;
-            tokens += batch.tokens.len() as u64;
-            bearing += loss_tokens(&batch);
-        }
-        self.ranks.add_up(&mut self.gradient);
-        let [sum, all_tokens, all_bearing] = self.ranks.add_up_counts([sum, tokens as f64, bearing as f64]);
-        let (tokens, bearing) = (all_tokens as u64, all_bearing as u64);
+        let Some(counts) = self.ranks.all_well(self.rows(step, &rows[self.ranks.part(rows.len())], stop))? else {
+            return Ok(None);
+        };
+        self.engine.add_up(self.ranks)?;
+        let [sum, tokens, bearing] = self.ranks.add_up_counts(counts);
+        let (tokens, bearing) = (tokens as u64, bearing as u64);
         if !sum.is_finite() {
             return Err(self.diverged(step, rows.iter().flatten().copied()));
         }
-        let (scale, norm) = mean_and_clip(&self.gradient, bearing, self.plan.clip);
+        let (scale, norm) = self.engine.mean_and_clip(bearing, self.plan.clip)?;
         if !norm.is_finite() {
             return Err(self.diverged(step, rows.iter().flatten().copied()));
         }
         let rate = self.schedule.rate(step - 1);
-        self.optimiser.step(step, rate, &mut self.lora.values, &self.gradient, scale);
+        self.engine.update(step, rate, scale, &mut self.lora, &mut self.optimiser)?;
 
         let loss = sum / bearing as f64;
         self.losses.push(StepLoss { step, loss, held_out: None });
@@ -227,10 +225,33 @@ impl<'a> Run<'a> {
         Ok(Some(Step { step, steps: self.steps, loss, tokens, loss_tokens: bearing, seconds, rate, norm }))
     }
 
+    /// This rank's part of a step through the network: the sum of its losses, its tokens, and those that bear loss.
+    fn rows(&mut self, step: u64, rows: &[Vec<&Document>], stop: &AtomicBool) -> Result<Option<[f64; 3]>> {
+        self.engine.begin_step()?;
+        let mut counts = [0.0; 3];
+        for part in rows.chunks(self.ranks.micro_batch(self.device.micro_batch(self.plan), self.plan.batch)) {
+            // where there are others, they would wait for this rank
+            if self.ranks.count() == 1 && stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let batch = batch(part.iter().flatten().copied());
+            let loss = self.engine.train_step(self.model, &self.lora, &batch)?;
+            if !loss.is_finite() && self.ranks.count() == 1 {
+                return Err(self.diverged(step, part.iter().flatten().copied()));
+            }
+            let of_part = [loss, batch.tokens.len() as f64, loss_tokens(&batch) as f64];
+            counts.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
+        }
+        Ok(Some(counts))
+    }
+
     /// Names the sample that a loss of no number comes from, or all those it may come from.
     fn diverged<'d>(&mut self, step: u64, documents: impl Iterator<Item = &'d Document>) -> Error {
         let documents: Vec<&Document> = documents.collect();
-        let mut finite = |d: &Document| self.model.loss(Some(&self.lora), &batch([d]), &mut self.workspace).is_finite();
+        let mut finite = |d: &Document| {
+            // an error of the card's is not the sample's
+            !self.engine.loss(self.model, Some(&self.lora), &batch([d])).is_ok_and(|loss| !loss.is_finite())
+        };
         let culprit = documents.iter().copied().find(|d| !finite(d));
         let places = match culprit {
             Some(document) => document.place.to_string(),
@@ -242,7 +263,7 @@ impl<'a> Run<'a> {
 
     fn measure_before(&mut self, observe: &mut dyn FnMut(Event), stop: &AtomicBool) -> Result<()> {
         if self.counters.before.is_none() {
-            let loss = self.held_out_loss(false, observe);
+            let loss = self.held_out_loss(false, observe)?;
             self.counters.before = Some(self.ask(None, loss, observe, stop)?);
         }
         Ok(())
@@ -253,21 +274,23 @@ impl<'a> Run<'a> {
         self.ask(Some(&self.lora), self.losses.last().and_then(|l| l.held_out), observe, stop)
     }
 
-    fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) {
-        let loss = self.held_out_loss(true, observe);
+    fn measure_loss(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        let loss = self.held_out_loss(true, observe)?;
         if let Some(last) = self.losses.last_mut() {
             last.held_out = loss;
         }
+        Ok(())
     }
 
-    fn held_out_loss(&mut self, adapted: bool, observe: &mut dyn FnMut(Event)) -> Option<f64> {
-        let at_once = self.plan.micro_batch() * self.plan.sequence;
+    fn held_out_loss(&mut self, adapted: bool, observe: &mut dyn FnMut(Event)) -> Result<Option<f64>> {
+        let at_once = self.device.micro_batch(self.plan) * self.plan.sequence;
         let lora = adapted.then_some(&self.lora);
-        let loss = eval::loss(self.model, lora, &self.material.held_out, at_once, &mut self.workspace);
+        let of = &mut |batch: &Batch| self.engine.loss(self.model, lora, batch);
+        let loss = eval::loss_by(of, &self.material.held_out, at_once)?;
         if let Some(loss) = loss {
             observe(Event::HeldOut { step: self.counters.step, loss });
         }
-        loss
+        Ok(loss)
     }
 
     fn ask(
@@ -292,12 +315,13 @@ impl<'a> Run<'a> {
     }
 
     fn measure_and_save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
-        self.measure_loss(observe);
+        self.measure_loss(observe)?;
         self.save(observe)
     }
 
     fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
         self.clock.read(&mut self.counters);
+        self.engine.fetch(&mut self.lora, &mut self.optimiser)?;
         let state = Running {
             values: &self.lora.values,
             first: &self.optimiser.first,
@@ -323,8 +347,9 @@ impl<'a> Run<'a> {
     /// Adapter, curve, and last the record, whose digest says that the adapter beside it is whole.
     fn finish(mut self, after: HeldOut) -> Result<Trained> {
         self.clock.read(&mut self.counters);
+        self.engine.fetch(&mut self.lora, &mut self.optimiser)?;
         // what is written below is copied once more; the steps' buffers are not needed any longer
-        self.workspace = self.model.workspace(Keep::Inputs);
+        self.engine.rest(self.model);
         let state_folder = &self.plan.folder;
         let folder = state_folder.join(adapter::FOLDER);
         data::private_folder(&folder)?;
@@ -358,8 +383,8 @@ impl<'a> Run<'a> {
             before: counters.before,
             after: Some(after),
             device: match self.ranks.count() {
-                1 => "cpu".into(),
-                n => format!("cpu, {n} ranks"),
+                1 => counters.devices.join(", then "),
+                n => format!("{}, {n} ranks", counters.devices.join(", then ")),
             },
             machine: machine::features(),
             threads: rayon::current_num_threads(),
@@ -383,6 +408,7 @@ impl Counters {
             cpu_seconds: 0.0,
             started: Timestamp::now(),
             before: None,
+            devices: Vec::new(),
         }
     }
 }

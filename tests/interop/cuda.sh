@@ -1,7 +1,7 @@
 #!/bin/bash
 # The kernels without a card: compiled by NVRTC (a wheel) for every kind of card, what they take held to cuobjdump's own
 # reading, no spill that is not owned up to; their arithmetic on this CPU, in three orders of threads, held to the CPU's
-# operations; and what the program says where CUDA is missing or broken. Ends with `N passed, N failed`.
+# operations, and networks and runs out of them; and what the program says where CUDA is missing or broken. Ends with `N passed, N failed`.
 source "$(dirname "$0")/lib.sh"
 pypi nvidia-cuda-nvrtc==13.0.88 nvidia-cuda-cuobjdump==13.0.85
 site=$("$VENV/bin/python" -c 'import nvidia, os; print(os.path.join(list(nvidia.__path__)[0], "cu13"))')
@@ -21,6 +21,7 @@ for f in "$SEALWRIGHT_CUDA_CACHE"/*.cubin; do "$site/bin/cuobjdump" -res-usage "
 sed -n 's/^sm_[^ ]* *[a-z0-9_]*\.cu [a-z0-9 ]*  *\([a-z0-9_]*\)  *\([0-9]*\) registers *\([0-9]*\) stack.*/\1 \2 \3/p' "$TMP/usage.txt" | sort >"$TMP/ours.txt"
 check 0 'registers and stack of each are what cuobjdump reads' diff "$TMP/ours.txt" "$TMP/theirs.txt"
 check 0 'there are some' test "$(wc -l <"$TMP/ours.txt")" -ge 100
-shim() { (cd "$ROOT" && "${cargo[@]}" test --release --quiet --lib kernels::cuda); }
-check 0 'every kernel makes on this CPU what the CPU makes' shim
+shim() { (cd "$ROOT" && "${cargo[@]}" test --release --quiet --lib -- "$@"); }
+check 0 'every kernel makes on this CPU what the CPU makes' shim kernels::cuda
+check 0 'networks and whole runs do too' shim model::card train::device
 finish

@@ -61,6 +61,27 @@ impl Card {
         Some(Self { engine: Arc::new(Engine::Emulator(Emulator::new(order)?)) })
     }
 
+    /// How often a stand-in was asked for memory.
+    #[cfg(test)]
+    pub(crate) fn allocations(&self) -> usize {
+        match &*self.engine {
+            Engine::Driver(_) => 0,
+            Engine::Emulator(emulator) => emulator.allocations(),
+        }
+    }
+
+    /// Every card that tests can ask: stand-ins with their threads in these orders, and the machine's own, which must be
+    /// there where `SEALWRIGHT_NEED_CARD` is set. None where there is neither a C++ compiler nor a card.
+    #[cfg(test)]
+    pub(crate) fn at_hand(orders: &[u32]) -> Vec<Self> {
+        let mut cards: Vec<Self> = orders.iter().filter_map(|order| Self::emulated(*order)).collect();
+        match std::env::var_os("SEALWRIGHT_NEED_CARD") {
+            Some(_) => cards.push(Self::open(0).unwrap()),
+            None => cards.extend(Self::open(0)),
+        }
+        cards
+    }
+
     /// Its name, as the driver has it.
     pub fn name(&self) -> &str {
         on!(&*self.engine, e => e.name())

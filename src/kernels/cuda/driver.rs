@@ -144,16 +144,23 @@ impl Driver {
     }
 
     pub fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.current()?;
-        self.wait()?;
-        // SAFETY: the caller checked that the buffer at `at` is as long; nothing that was launched still uses it.
-        unsafe { cuda::memcpy_htod_sync(at, bytes) }.map_err(|e| failed("copying to the card", e))
+        // in the stream: a plain copy may return while the card is still taking it, and our stream waits for no other
+        // SAFETY: the caller checked that the buffer at `at` is as long; `bytes` lives until all is done.
+        unsafe { cuda::memcpy_htod_async(at, bytes, self.stream) }.map_err(|e| failed("copying to the card", e))?;
+        self.wait()
     }
 
     pub fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
         self.current()?;
         self.wait()?;
-        // SAFETY: as in `write`.
+        if out.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the caller checked that the buffer at `at` is as long; nothing that was launched still writes to it.
         unsafe { cuda::memcpy_dtoh_sync(out, at) }.map_err(|e| failed("copying from the card", e))
     }
 

@@ -65,7 +65,7 @@ impl Library {
                 "cuMemGetInfo_v2",
                 "cuMemAlloc_v2",
                 "cuMemFree_v2",
-                "cuMemcpyHtoD_v2",
+                "cuMemcpyHtoDAsync_v2",
                 "cuMemcpyDtoH_v2",
                 "cuMemcpyDtoDAsync_v2",
                 "cuMemsetD8Async",

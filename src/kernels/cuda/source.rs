@@ -18,7 +18,8 @@ impl Element {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// `f32`, `bf16`
+    pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",

@@ -6,6 +6,7 @@ use super::card::{Buffer, Card};
 use super::emulator::{bytes, floats};
 use super::launch::Transpose;
 use super::ops::{Blocks, Norm, Packed, Part, Rows};
+use super::packed::Weight;
 use super::source::{Element, Unit};
 use crate::kernels::reference::numbers;
 use crate::kernels::{
@@ -15,14 +16,8 @@ use crate::kernels::{
 
 const ELEMENTS: [Element; 2] = [Element::F32, Element::Bf16];
 
-/// Every card at hand; none where there is neither a C++ compiler nor a card.
 fn cards() -> Vec<Card> {
-    let mut cards: Vec<Card> = [0, 1, 7].into_iter().filter_map(Card::emulated).collect();
-    match std::env::var_os("SEALWRIGHT_NEED_CARD") {
-        Some(_) => cards.push(Card::open(0).unwrap()),
-        None => cards.extend(Card::open(0)),
-    }
-    cards
+    Card::at_hand(&[0, 1, 7])
 }
 
 fn each(mut test: impl FnMut(&Card, Element)) {
@@ -358,6 +353,39 @@ fn packed_weights_read_as_on_the_cpu() {
                 check(Packed::Ggml(blocks, &card.upload(&data).unwrap()), &wanted);
             }
         }
+    });
+}
+
+#[test]
+fn a_matrix_of_several_formats_becomes_what_the_cpu_reads() {
+    use candle_core::quantized::GgmlDType as Kind;
+    let (rows, cols) = (3, 256);
+    let values = |seed| numbers(rows * cols, seed);
+    let blocks = |kind, seed| {
+        let data = cpu::ggml::quantize(kind, &values(seed));
+        let end = data.len();
+        cpu::Format::Ggml(kind, cpu::Bytes::new(std::sync::Arc::new(data), 0..end).unwrap())
+    };
+    let formats = [
+        blocks(Kind::Q8_0, 1),
+        cpu::Format::Own(values(2)),
+        // no kernel reads these: they become the type that is multiplied
+        blocks(Kind::Q5_0, 3),
+        cpu::Format::Nf4(Nf4::quantize(&values(4))),
+        cpu::Format::Int8(Int8::quantize(&values(5), rows)),
+        blocks(Kind::Q6K, 6),
+    ];
+    let count = formats.len() * rows * cols;
+    let matrix = cpu::Frozen::stack(formats.map(|f| cpu::Frozen::new(rows, cols, f).unwrap()).into());
+    let mut wanted = vec![0.0; count];
+    matrix.read(0, &mut wanted);
+    each(|card, element| {
+        assert_eq!(Weight::spare_of(&matrix, element), count * element.size());
+        let (spare, weight) = (room(card, count, element), Weight::packed(card, &matrix, element).unwrap());
+        let whole = weight.multiplied(card, &spare).unwrap();
+        same(&back(card, &whole, count, element), &wanted, element, "packed matrix");
+        let whole = Weight::whole(card, &matrix, element).unwrap().multiplied(card, &spare).unwrap();
+        same(&back(card, &whole, count, element), &wanted, element, "whole matrix");
     });
 }
 

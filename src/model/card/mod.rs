@@ -44,22 +44,24 @@ pub struct CardTraining<'a> {
     capacity: usize,
 }
 
-impl Model {
+impl Shape {
     /// Whether the engine for cards has all that this network needs; `family` names it.
     ///
     /// # Errors
     /// `UnsupportedBase` with what it lacks.
     pub fn fits_cards(&self, family: &str, element: Element) -> Result<()> {
         let refuse = |what: String| Err(Error::new(Code::UnsupportedBase, what).with_hint(ON_CPU));
-        if self.shape.routing.is_some() {
+        if self.routing.is_some() {
             return refuse(format!("{family}: blocks of experts are not built for cards"));
         }
-        match Unit::of_heads(self.shape.heads.dim, element) {
-            None => refuse(format!("{family}: heads of {} columns are too wide for cards", self.shape.heads.dim)),
+        match Unit::of_heads(self.heads.dim, element) {
+            None => refuse(format!("{family}: heads of {} columns are too wide for cards", self.heads.dim)),
             Some(_) => Ok(()),
         }
     }
+}
 
+impl Model {
     /// Bytes that the weights take on a card.
     pub fn bytes_on_card(&self, element: Element) -> usize {
         Network::bytes(&self.weights, element)
@@ -70,9 +72,9 @@ impl<'a> CardModel<'a> {
     /// Copies a base's weights to a card. Before it, every kernel is compiled that a step will ask for.
     ///
     /// # Errors
-    /// As [`Model::fits_cards`]; `NoDevice`, `OutOfMemory`.
+    /// As [`Shape::fits_cards`]; `NoDevice`, `OutOfMemory`.
     pub fn load(model: &'a Model, family: &str, card: &Card, element: Element) -> Result<Self> {
-        model.fits_cards(family, element)?;
+        model.shape.fits_cards(family, element)?;
         card.prepare(&Unit::of_step(model.shape.heads.dim, element))?;
         let network = Network::upload(card, &model.weights, element)?;
         Ok(Self { model, card: card.clone(), element, network })
@@ -180,6 +182,11 @@ impl CardTraining<'_> {
         write(&ids.rows, rows.into_iter().map(|row| row as i32).collect())?;
         self.tiles.cut(card, &batch.bounds)?;
         Ok(bearing)
+    }
+
+    /// Numbers of the adapter.
+    pub fn values(&self) -> usize {
+        self.lora.values
     }
 
     /// Zero, before a step's first micro-batch.
