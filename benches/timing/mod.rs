@@ -1,4 +1,4 @@
-//! What the benches measure by: the machine's peak, processor time, the best of several runs; and weights to multiply.
+//! What the benches measure by: the machine's peak, the best of several runs; and weights to multiply.
 
 use sealwright::kernels::{Bytes, Format, Frozen, Isa};
 use std::sync::Arc;
@@ -41,15 +41,6 @@ pub fn best(calls: usize, mut f: impl FnMut()) -> f64 {
         start.elapsed().as_secs_f64()
     });
     seconds.fold(f64::INFINITY, f64::min)
-}
-
-/// Milliseconds of CPU that this process has used (Linux; elsewhere not a number): what a busy machine distorts least.
-pub fn cpu_ms() -> f64 {
-    const MS_PER_TICK: f64 = 10.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = |field: usize| after_name.split_whitespace().nth(field).and_then(|t| t.parse::<f64>().ok());
-    ticks(11).zip(ticks(12)).map_or(f64::NAN, |(user, system)| (user + system) * MS_PER_TICK)
 }
 
 /// Small weights in bf16, as most checkpoints have them.
