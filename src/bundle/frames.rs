@@ -45,8 +45,11 @@ impl Compressor {
     pub fn new() -> Result<Self> {
         let of = |level| zstd::bulk::Compressor::new(level).map_err(|e| fails(&e));
         let (search, mut no_search) = (of(SEARCH)?, of(NO_SEARCH)?);
-        // on its own zstd codes no literals at such levels
-        no_search.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable)).map_err(|e| fails(&e))?;
+        // by itself zstd takes a window below a piece at such levels, and codes no literals
+        let window = CParameter::WindowLog(PIECE_BYTES.ilog2());
+        for parameter in [window, CParameter::LiteralCompressionMode(ParamSwitch::Enable)] {
+            no_search.set_parameter(parameter).map_err(|e| fails(&e))?;
+        }
         Ok(Self { search, no_search, sample: Zeroizing::new(Vec::with_capacity(PROBE_BYTES)) })
     }
 

@@ -122,7 +122,11 @@ impl Read for Plain<'_> {
             let (bytes, taken) = (&mut self.bytes, &mut self.taken);
             bytes.clear();
             *taken = 0;
-            self.chunks.take(|group| Ok(std::mem::swap(bytes, &mut group.bytes))).map_err(io::Error::other)?;
+            let swap = |group: &mut Group| {
+                std::mem::swap(bytes, &mut group.bytes);
+                Ok(())
+            };
+            self.chunks.take(swap).map_err(io::Error::other)?;
         }
         let part = &self.bytes[self.taken..];
         let count = part.len().min(buffer.len());
@@ -145,7 +149,11 @@ impl BufRead for Tar<'_> {
             let piece = &mut self.piece;
             piece.clear();
             self.taken = 0;
-            self.pieces.take(|slot| Ok(std::mem::swap(piece, &mut slot.piece))).map_err(io::Error::other)?;
+            let swap = |slot: &mut Slot| {
+                std::mem::swap(piece, &mut slot.piece);
+                Ok(())
+            };
+            self.pieces.take(swap).map_err(io::Error::other)?;
         }
         Ok(&self.piece[self.taken..])
     }
