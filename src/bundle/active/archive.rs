@@ -211,6 +211,7 @@ fn directory_of(tail: &[u8], at: usize, from: u64, window: &mut Window<'_>) -> i
 /// A member of a zip.
 struct Member {
     name: String,
+    flags: u16,
     method: u16,
     packed: u64,
     header: u64,
@@ -239,6 +240,7 @@ fn zip(found: &mut Found, name: &str, window: &mut Window<'_>, depth: u32, direc
         }
         let skip = 30 + u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
         let mut data = window.part(header.saturating_add(skip), member.packed);
+        let before = found.places.len();
         match member.method {
             0 => look_at(found, &name, &mut data, depth + 1)?,
             8 => {
@@ -248,6 +250,10 @@ fn zip(found: &mut Found, name: &str, window: &mut Window<'_>, depth: u32, direc
                 })?;
             }
             _ => found.add(Active::Unread, &name, "a zip's member in a compression that is not read here"),
+        }
+        // some loaders don't mind the flag; for those that do it cannot be looked into
+        if member.flags & 1 != 0 && found.places.len() == before {
+            found.add(Active::Unread, &name, "a zip's member that is encrypted");
         }
     }
     Ok(())
@@ -270,7 +276,13 @@ fn members(window: &mut Window<'_>, start: u64) -> Result<Vec<Member>, Stop> {
         // a stored member has one size; where the two differ, the larger one is looked at
         let (method, stored) = (u16_at(&head, 10), packed.max(size));
         let packed = if method == 0 { stored } else { packed };
-        members.push(Member { name: String::from_utf8_lossy(&name).into_owned(), method, packed, header });
+        members.push(Member {
+            name: String::from_utf8_lossy(&name).into_owned(),
+            flags: u16_at(&head, 8),
+            method,
+            packed,
+            header,
+        });
         if members.len() > MAX_MEMBERS || name.len() > MAX_NAME {
             return Err(Stop::Limit);
         }

@@ -21,13 +21,17 @@ const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 const PIECE: usize = 1 << 20;
 const OVERLAP: usize = 256;
 
+/// Words without which none of the patterns can match: looked for first, all at once.
+const NEEDED: &str =
+    r"(?-u)class_name|!!python/|tag:yaml\.org,2002:python/|_target_|PyFunc|ReadFile|WriteFile|\x07py_func";
+
 /// What each pattern tells.
 const PATTERNS: [(&str, Active, &str); 5] = [
-    (r#""class_name"\s{0,9}:\s{0,9}"Lambda""#, Active::KerasCode, "a Lambda layer"),
-    (r"!!python/|tag:yaml\.org,2002:python/", Active::ConfigCode, "a YAML tag that makes a Python object"),
-    (r#"(?m)^[ \t-]{0,99}["']?_target_["']?\s{0,9}:"#, Active::ConfigCode, "`_target_`"),
+    (r#"(?-u)"class_name"\s{0,9}:\s{0,9}"Lambda""#, Active::KerasCode, "a Lambda layer"),
+    (r"(?-u)!!python/|tag:yaml\.org,2002:python/", Active::ConfigCode, "a YAML tag that makes a Python object"),
+    (r#"(?m-u)^[ \t-]{0,99}["']?_target_["']?\s{0,9}:"#, Active::ConfigCode, "`_target_`"),
     (
-        r#"\bop\s{0,9}:\s{0,9}["'](PyFunc|PyFuncStateless|EagerPyFunc|ReadFile|WriteFile)["']"#,
+        r#"(?-u)\bop\s{0,9}:\s{0,9}["'](PyFunc|PyFuncStateless|EagerPyFunc|ReadFile|WriteFile)["']"#,
         Active::CustomOp,
         "a graph as text with an operator that calls Python or touches files",
     ),
@@ -39,6 +43,8 @@ static SEARCHES: LazyLock<Vec<(Regex, Active, &str)>> = LazyLock::new(|| {
         |(pattern, kind, why): (&str, Active, &'static str)| (Regex::new(pattern).expect("our own"), kind, why);
     PATTERNS.map(compiled).into()
 });
+
+static NEEDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(NEEDED).expect("our own"));
 
 /// By the name alone: it is by it that such a file is run.
 pub fn name(found: &mut Found, name: &str) {
@@ -60,12 +66,15 @@ pub fn look(found: &mut Found, name: &str, head: &[u8], window: &mut Window<'_>)
     let mut at = 0;
     while at < window.length {
         let piece = window.read_at(at, PIECE + OVERLAP)?;
+        at += PIECE as u64;
+        if !NEEDS.is_match(&piece) {
+            continue;
+        }
         for (regex, kind, why) in SEARCHES.iter() {
             if regex.is_match(&piece) {
                 found.add(*kind, name, why);
             }
         }
-        at += PIECE as u64;
     }
     Ok(())
 }
