@@ -71,7 +71,7 @@ impl Key {
         }
         let count = length.div_ceil(SEALED_CHUNK);
         // a full chunk that is sealed as one before the last tells a file that was cut between chunks
-        let last = (group.is_end && length % SEALED_CHUNK == 0)
+        let last = (group.is_end && length.is_multiple_of(SEALED_CHUNK))
             .then(|| Zeroizing::new(group.bytes[length - SEALED_CHUNK..].to_vec()));
         let mut opened = 0;
         for n in 0..count {
