@@ -1,9 +1,9 @@
 //! The use that the vendor declares: statements that nobody checked. The cli makes it from the product file.
 
-use super::countries;
-use super::policy::Policies;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
+use crate::license::facts::countries;
+use crate::license::facts::policy::Policies;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -2,11 +2,11 @@
 //! what was judged; it lapses with any of them, or on its own day. A `deny` is never lifted. Where the policy names
 //! keys, only a ruling that one of them signed for its role counts.
 
-use super::finding::{FindingCode, Ruled, Severity};
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath as _, Error, Result};
 use crate::license::Finding;
+use crate::license::finding::{FindingCode, Ruled, Severity};
 use crate::sign::{PublicKey, SigningKey, pae};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,27 +1,27 @@
 //! The report and its verdict: the worst of its findings, for the vendor and for each customer. Only a report makes
 //! a clearance.
 
-use super::chain::Chain;
-use super::dates;
-use super::declared::{Customer, Use};
-use super::doubts;
-use super::evidence::Evidence;
-use super::finding::{Finding, Severity};
-use super::follow;
-use super::incompatible;
-use super::judge::Judge;
-use super::member::Listed;
-use super::obligations::{self, Obligation};
-use super::origins;
-use super::papers::{self, Papers};
-use super::policy::Policies;
-use super::reading::Reading;
-use super::rules;
-use super::ruling::{self, Digests, Ruling, RulingState};
-use super::statements;
-use super::subject::Subject;
 use crate::digest::Sha256;
 use crate::error::{Code, Error, Result};
+use crate::license::declared::{Customer, Use};
+use crate::license::evidence::piece::Evidence;
+use crate::license::evidence::subject::Subject;
+use crate::license::facts::policy::Policies;
+use crate::license::facts::reading::Reading;
+use crate::license::finding::{Finding, Severity};
+use crate::license::report::papers::{self, Papers};
+use crate::license::rules::chain::Chain;
+use crate::license::rules::dates;
+use crate::license::rules::doubts;
+use crate::license::rules::follow;
+use crate::license::rules::incompatible;
+use crate::license::rules::judge::Judge;
+use crate::license::rules::member::Listed;
+use crate::license::rules::obligations::{self, Obligation};
+use crate::license::rules::origins;
+use crate::license::rules::statements;
+use crate::license::rules::terms;
+use crate::license::ruling::{self, Digests, Ruling, RulingState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -160,7 +160,7 @@ pub fn check(
 fn judge_members(judge: &mut Judge<'_>, chain: &Chain<'_>, subject: &Subject) -> Vec<Obligation> {
     let mut obligations: Vec<Obligation> = Vec::new();
     for member in &chain.members {
-        let crossed = rules::judge(judge, member, subject);
+        let crossed = terms::judge(judge, member, subject);
         let duties = obligations::of(judge, member, chain, crossed);
         obligations::report(judge, member, &duties);
         obligations::questions(judge, member, &duties, subject.multimodal);

@@ -16,6 +16,9 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ("net", &["base", "bundle"]),
 ];
 
+/// Inside the law: each folder may import itself and those before it.
+const LAW: [&str; 5] = ["text", "evidence", "facts", "rules", "report"];
+
 /// Parts of `base` that need a tokenizer, a template engine or the weights themselves.
 const NOT_HEADERS: [&str; 4] = ["base::weights", "base::tokenizer", "base::chat", "base::family"];
 
@@ -85,6 +88,21 @@ fn rooms_import_only_what_the_table_allows() {
                     "{}: {room} imports {name}",
                     path.display()
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn in_the_law_no_folder_imports_a_later_one() {
+    for (i, folder) in LAW.iter().enumerate() {
+        let files = files_under(&root().join("src/license").join(folder), "rs");
+        assert!(!files.is_empty(), "{folder}");
+        for path in files {
+            let text = source(&path);
+            for later in &LAW[i + 1..] {
+                let import = format!("crate::license::{later}::");
+                assert!(!text.contains(&import), "{}: {folder} imports {later}", path.display());
             }
         }
     }
