@@ -58,9 +58,13 @@ whole() { # whole: what has a final name is whole
   if [ -e $SEALED ]; then "$SEALWRIGHT" verify $SEALED --trust vendor.pub.pem || return 1; fi
   if [ -e out ]; then diff -r out kept || return 1; fi
 }
-again() { # again WHAT: the next run succeeds, and no temporary name outlives it
+again() { # again WHAT: the next run succeeds, and no temporary name stands beside what it made
   rm -rf out; $1 || return 1
   whole || return 1
+  [ -z "$(ls -A . dist | grep '\.partial$')" ] || { ls -A . dist; return 1; }
+}
+swept() { # whatever was left anywhere is gone when its folder has been written into again
+  rm -rf dist out .sealwright/stages.json; pack && open || return 1
   [ -z "$(find . -name '*.partial')" ] || { find . -name '*.partial'; return 1; }
 }
 pack >/dev/null 2>&1 && cp $SEALED kept.sealed && open >/dev/null 2>&1 && mv out kept || { echo 'cannot pack and open'; pack; open; exit 2; }
@@ -88,4 +92,5 @@ for command in pack open; do
   walk 'a sync that fails' $command fsync,fdatasync error=EIO
   walk 'a read that fails' $command read,pread64 error=EIO
 done
+check 0 'nothing temporary is left' swept
 finish
