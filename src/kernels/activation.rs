@@ -43,46 +43,110 @@ impl Activation {
     /// a `[T, F]` from rows x `[T, columns(F)]`.
     pub fn forward(self, x: &[f32], width: usize, a: &mut [f32]) {
         match self {
-            Self::Gated(Curve::Silu) => gated(x, width, a, |g, u| g * sigmoid(g) * u),
-            Self::Gated(Curve::Gelu) => gated(x, width, a, |g, u| gelu_and_slope(g).0 * u),
-            Self::Gated(Curve::GeluTanh) => gated(x, width, a, |g, u| 0.5 * g * (1.0 + tanh(inner(g))) * u),
-            Self::Plain(Curve::Silu) => plain(x, a, |u| u * sigmoid(u)),
-            Self::Plain(Curve::Gelu) => plain(x, a, |u| gelu_and_slope(u).0),
-            Self::Plain(Curve::GeluTanh) => plain(x, a, |u| 0.5 * u * (1.0 + tanh(inner(u)))),
-            Self::Clamped { limit, slope } => gated(x, width, a, |g, u| {
-                let (g, u) = (if g > limit { limit } else { g }, u.clamp(-limit, limit));
-                (1.0 + u) * g * sigmoid(slope * g)
-            }),
+            Self::Gated(Curve::Silu) => gated(
+                x,
+                width,
+                a,
+                #[inline(always)]
+                |g, u| g * sigmoid(g) * u,
+            ),
+            Self::Gated(Curve::Gelu) => gated(
+                x,
+                width,
+                a,
+                #[inline(always)]
+                |g, u| gelu_and_slope(g).0 * u,
+            ),
+            Self::Gated(Curve::GeluTanh) => gated(
+                x,
+                width,
+                a,
+                #[inline(always)]
+                |g, u| 0.5 * g * (1.0 + tanh(inner(g))) * u,
+            ),
+            Self::Plain(Curve::Silu) => plain(
+                x,
+                a,
+                #[inline(always)]
+                |u| u * sigmoid(u),
+            ),
+            Self::Plain(Curve::Gelu) => plain(
+                x,
+                a,
+                #[inline(always)]
+                |u| gelu_and_slope(u).0,
+            ),
+            Self::Plain(Curve::GeluTanh) => plain(
+                x,
+                a,
+                #[inline(always)]
+                |u| 0.5 * u * (1.0 + tanh(inner(u))),
+            ),
+            Self::Clamped { limit, slope } => gated(
+                x,
+                width,
+                a,
+                #[inline(always)]
+                |g, u| {
+                    let (g, u) = (if g > limit { limit } else { g }, u.clamp(-limit, limit));
+                    (1.0 + u) * g * sigmoid(slope * g)
+                },
+            ),
         }
     }
 
     /// dx `[T, columns(F)]` from x and da `[T, F]`.
     pub fn backward(self, x: &[f32], width: usize, da: &[f32], dx: &mut [f32]) {
         match self {
-            Self::Gated(Curve::Silu) => gated_backward(x, width, da, dx, product(silu_and_slope)),
-            Self::Gated(Curve::Gelu) => gated_backward(x, width, da, dx, product(gelu_and_slope)),
-            Self::Gated(Curve::GeluTanh) => gated_backward(x, width, da, dx, product(gelu_tanh_and_slope)),
+            Self::Gated(Curve::Silu) => gated_backward(
+                x,
+                width,
+                da,
+                dx,
+                #[inline(always)]
+                |g, u, d| product(silu_and_slope(g), u, d),
+            ),
+            Self::Gated(Curve::Gelu) => gated_backward(
+                x,
+                width,
+                da,
+                dx,
+                #[inline(always)]
+                |g, u, d| product(gelu_and_slope(g), u, d),
+            ),
+            Self::Gated(Curve::GeluTanh) => gated_backward(
+                x,
+                width,
+                da,
+                dx,
+                #[inline(always)]
+                |g, u, d| product(gelu_tanh_and_slope(g), u, d),
+            ),
             Self::Plain(Curve::Silu) => plain_backward(x, da, dx, silu_and_slope),
             Self::Plain(Curve::Gelu) => plain_backward(x, da, dx, gelu_and_slope),
             Self::Plain(Curve::GeluTanh) => plain_backward(x, da, dx, gelu_tanh_and_slope),
-            Self::Clamped { limit, slope } => gated_backward(x, width, da, dx, |g, u, d| {
-                let (inside, within) = (g <= limit, u.abs() <= limit);
-                let (g, u) = (if inside { g } else { limit }, u.clamp(-limit, limit));
-                let s = sigmoid(slope * g);
-                let dg = d * (1.0 + u) * s * (1.0 + slope * g * (1.0 - s));
-                (if inside { dg } else { 0.0 }, if within { d * g * s } else { 0.0 })
-            }),
+            Self::Clamped { limit, slope } => gated_backward(
+                x,
+                width,
+                da,
+                dx,
+                #[inline(always)]
+                |g, u, d| {
+                    let (inside, within) = (g <= limit, u.abs() <= limit);
+                    let (g, u) = (if inside { g } else { limit }, u.clamp(-limit, limit));
+                    let s = sigmoid(slope * g);
+                    let dg = d * (1.0 + u) * s * (1.0 + slope * g * (1.0 - s));
+                    (if inside { dg } else { 0.0 }, if within { d * g * s } else { 0.0 })
+                },
+            ),
         }
     }
 }
 
-/// The gradients of g and u of curve(g) · u.
+/// The gradients of g and u of curve(g) · u, out of the curve's value and slope.
 #[inline(always)]
-fn product(curve: impl Fn(f32) -> (f32, f32) + Sync) -> impl Fn(f32, f32, f32) -> (f32, f32) + Sync {
-    move |g, u, d| {
-        let (value, slope) = curve(g);
-        (d * u * slope, d * value)
-    }
+fn product((value, slope): (f32, f32), u: f32, d: f32) -> (f32, f32) {
+    (d * u * slope, d * value)
 }
 
 #[inline(always)]
@@ -139,14 +203,17 @@ fn gelu_and_slope(x: f32) -> (f32, f32) {
 fn gated(x: &[f32], width: usize, a: &mut [f32], act: impl Fn(f32, f32) -> f32 + Sync) {
     let isa = Isa::here();
     a.par_chunks_mut(width * ROWS).zip(x.par_chunks(2 * width * ROWS)).for_each(|(a, x)| {
-        isa.run(|| {
-            for (a, x) in a.chunks_mut(width).zip(x.chunks(2 * width)) {
-                let (g, u) = x.split_at(width);
-                for ((a, g), u) in a.iter_mut().zip(g).zip(u) {
-                    *a = act(*g, *u);
+        isa.run(
+            #[inline(always)]
+            || {
+                for (a, x) in a.chunks_mut(width).zip(x.chunks(2 * width)) {
+                    let (g, u) = x.split_at(width);
+                    for ((a, g), u) in a.iter_mut().zip(g).zip(u) {
+                        *a = act(*g, *u);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -162,15 +229,18 @@ fn gated_backward(
     let isa = Isa::here();
     let parts = (x.par_chunks(2 * width * ROWS), da.par_chunks(width * ROWS));
     dx.par_chunks_mut(2 * width * ROWS).zip(parts).for_each(|(dx, (x, da))| {
-        isa.run(|| {
-            for ((dx, x), da) in dx.chunks_mut(2 * width).zip(x.chunks(2 * width)).zip(da.chunks(width)) {
-                let ((dg, du), (g, u)) = (dx.split_at_mut(width), x.split_at(width));
-                let (g, u, da) = (&g[..width], &u[..width], &da[..width]);
-                for i in 0..width {
-                    (dg[i], du[i]) = slopes(g[i], u[i], da[i]);
+        isa.run(
+            #[inline(always)]
+            || {
+                for ((dx, x), da) in dx.chunks_mut(2 * width).zip(x.chunks(2 * width)).zip(da.chunks(width)) {
+                    let ((dg, du), (g, u)) = (dx.split_at_mut(width), x.split_at(width));
+                    let (g, u, da) = (&g[..width], &u[..width], &da[..width]);
+                    for i in 0..width {
+                        (dg[i], du[i]) = slopes(g[i], u[i], da[i]);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -181,7 +251,14 @@ const PART: usize = 1 << 12;
 fn plain(x: &[f32], a: &mut [f32], act: impl Fn(f32) -> f32 + Sync) {
     let isa = Isa::here();
     a.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(a, x)| {
-        isa.run(|| a.iter_mut().zip(x).for_each(|(a, x)| *a = act(*x)));
+        isa.run(
+            #[inline(always)]
+            || {
+                for (a, x) in a.iter_mut().zip(x) {
+                    *a = act(*x);
+                }
+            },
+        );
     });
 }
 
@@ -189,7 +266,14 @@ fn plain(x: &[f32], a: &mut [f32], act: impl Fn(f32) -> f32 + Sync) {
 fn plain_backward(x: &[f32], da: &[f32], dx: &mut [f32], curve: impl Fn(f32) -> (f32, f32) + Sync) {
     let isa = Isa::here();
     dx.par_chunks_mut(PART).zip((x.par_chunks(PART), da.par_chunks(PART))).for_each(|(dx, (x, da))| {
-        isa.run(|| dx.iter_mut().zip(x).zip(da).for_each(|((dx, x), da)| *dx = da * curve(*x).1));
+        isa.run(
+            #[inline(always)]
+            || {
+                for ((dx, x), da) in dx.iter_mut().zip(x).zip(da) {
+                    *dx = da * curve(*x).1;
+                }
+            },
+        );
     });
 }
 

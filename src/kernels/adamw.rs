@@ -38,14 +38,17 @@ impl AdamW {
         let isa = Isa::here();
         let parts = (grad.par_chunks(PART), first.par_chunks_mut(PART), second.par_chunks_mut(PART));
         values.par_chunks_mut(PART).zip(parts.into_par_iter()).for_each(|(values, (grad, first, second))| {
-            isa.run(|| {
-                for (((w, g), m), v) in values.iter_mut().zip(grad).zip(first).zip(second) {
-                    let g = g * scale;
-                    *m = b1 * *m + keep1 * g;
-                    *v = b2 * *v + keep2 * g * g;
-                    *w = *w * shrink - rate * *m / (v.sqrt() / root + eps);
-                }
-            });
+            isa.run(
+                #[inline(always)]
+                || {
+                    for (((w, g), m), v) in values.iter_mut().zip(grad).zip(first).zip(second) {
+                        let g = g * scale;
+                        *m = b1 * *m + keep1 * g;
+                        *v = b2 * *v + keep2 * g * g;
+                        *w = *w * shrink - rate * *m / (v.sqrt() / root + eps);
+                    }
+                },
+            );
         });
     }
 }

@@ -163,7 +163,15 @@ impl View<'_> {
         let out = MatMut::new(scores, self.rows, self.keys);
         matmul(out, false, self.scores.scale, self.q, self.k.t(), Threads::One);
         if let Some(cap) = self.scores.cap {
-            Isa::here().run(|| scores.iter_mut().for_each(|x| *x = capped(*x, cap)));
+            Isa::here().run(
+                #[inline(always)]
+                || {
+                    scores.iter_mut().for_each(
+                        #[inline(always)]
+                        |x| *x = capped(*x, cap),
+                    )
+                },
+            );
         }
     }
 
@@ -180,19 +188,26 @@ impl View<'_> {
         let width = heads.query * heads.dim;
         self.scores(scores);
         let sink = self.scores.sinks.map(|sinks| sinks[head]);
-        Isa::here().run(|| {
-            for (i, row) in scores.chunks_mut(self.keys).enumerate() {
-                let at = self.seen(i);
-                row[..at.start].fill(0.0);
-                let (seen, hidden) = row[at.start..].split_at_mut(at.len());
-                let top = max(seen);
-                let top = sink.map_or(top, |sink| top.max(sink));
-                let sum = map_sum(seen, |x| exp(x - top)) + sink.map_or(0.0, |sink| exp(sink - top));
-                seen.iter_mut().for_each(|x| *x /= sum);
-                hidden.fill(0.0);
-                lse[i * heads.query + head] = top + sum.ln();
-            }
-        });
+        Isa::here().run(
+            #[inline(always)]
+            || {
+                for (i, row) in scores.chunks_mut(self.keys).enumerate() {
+                    let at = self.seen(i);
+                    row[..at.start].fill(0.0);
+                    let (seen, hidden) = row[at.start..].split_at_mut(at.len());
+                    let top = max(seen);
+                    let top = sink.map_or(top, |sink| top.max(sink));
+                    let sum = map_sum(
+                        seen,
+                        #[inline(always)]
+                        |x| exp(x - top),
+                    ) + sink.map_or(0.0, |sink| exp(sink - top));
+                    seen.iter_mut().for_each(|x| *x /= sum);
+                    hidden.fill(0.0);
+                    lse[i * heads.query + head] = top + sum.ln();
+                }
+            },
+        );
         let probabilities = Mat::new(scores, self.rows, self.keys);
         let out = MatMut::strided(&mut out[head * heads.dim..], self.rows, heads.dim, width);
         matmul(out, false, 1.0, probabilities, self.v, Threads::One);
@@ -298,7 +313,10 @@ impl Saved<'_> {
             view.scores(p);
             dp.resize(n * seen, 0.0);
             matmul(MatMut::new(dp, n, seen), false, 1.0, dout, view.v.t(), Threads::One);
-            Isa::here().run(|| self.probabilities_and_scores(&view, rows.start, head, p, dp));
+            Isa::here().run(
+                #[inline(always)]
+                || self.probabilities_and_scores(&view, rows.start, head, p, dp),
+            );
             let (p, ds) = (Mat::new(p, n, seen), Mat::new(dp, n, seen));
             let rows = |g, n| MatMut::new(g, n, dim);
             matmul(rows(&mut task.v[known.clone()], seen), true, 1.0, p.t(), dout, Threads::One);
@@ -345,7 +363,10 @@ fn gather(scratch: &AttentionGrad, heads: Heads, tokens: usize, dqkv: &mut [f32]
                 out.copy_from_slice(&from[at(kv * group, row)]);
                 for head in kv * group + 1..(kv + 1) * group {
                     let from = &from[at(head, row)];
-                    isa.run(|| out.iter_mut().zip(from).for_each(|(x, y)| *x += y));
+                    isa.run(
+                        #[inline(always)]
+                        || out.iter_mut().zip(from).for_each(|(x, y)| *x += y),
+                    );
                 }
             }
         }

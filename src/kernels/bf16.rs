@@ -76,7 +76,10 @@ impl Tile {
     /// Adds to `sums` the products of a `[pairs, ROWS]` and b `[pairs, COLS]`.
     fn add(self, a: &[[u32; ROWS]], b: &[[u32; COLS]], sums: &mut [[f32; COLS]; ROWS]) {
         match self {
-            Self::Portable => Isa::here().run(|| portable(a, b, sums)),
+            Self::Portable => Isa::here().run(
+                #[inline(always)]
+                || portable(a, b, sums),
+            ),
             // SAFETY: `here` names this tile only where the machine said that it has both features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { avx512(a, b, sums) },
@@ -157,20 +160,31 @@ fn multiply(tile: Tile, dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: 
     // taken out: while this thread waits for others, it may be given another product to do
     let mut left = LEFT.take();
     left.resize(a.rows.div_ceil(ROWS) * pairs, [0; ROWS]);
-    left.par_chunks_mut(pairs.max(1)).enumerate().for_each(|(n, left)| isa.run(|| pack(a, n * ROWS, 0, left)));
+    left.par_chunks_mut(pairs.max(1)).enumerate().for_each(|(n, left)| {
+        isa.run(
+            #[inline(always)]
+            || pack(a, n * ROWS, 0, left),
+        )
+    });
     (0..dst.cols.div_ceil(COLS)).into_par_iter().for_each(|n| {
         RIGHT.with_borrow_mut(|right| {
             // a sum of no steps is 0, and is written, too
             for from in (0..steps.max(1)).step_by(DEPTH) {
                 right.resize(DEPTH.min(steps - from).div_ceil(2), [0; COLS]);
-                isa.run(|| pack(lines, n * COLS, from, right));
+                isa.run(
+                    #[inline(always)]
+                    || pack(lines, n * COLS, from, right),
+                );
                 for m in 0..out.rows.div_ceil(ROWS) {
                     let mut sums = [[0.0; COLS]; ROWS];
                     tile.add(&left[m * pairs + from / 2..][..right.len()], right, &mut sums);
                     for (row, sums) in (m * ROWS..out.rows).zip(&sums) {
                         // SAFETY: this task alone has these columns, and one row of them at a time.
                         let y = unsafe { out.part(row, n * COLS) };
-                        isa.run(|| add(y, keep || from > 0, scale, sums));
+                        isa.run(
+                            #[inline(always)]
+                            || add(y, keep || from > 0, scale, sums),
+                        );
                     }
                 }
             }

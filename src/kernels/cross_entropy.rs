@@ -26,7 +26,17 @@ impl CrossEntropy {
 pub fn cap_logits(logits: &mut [f32], cap: Option<f32>) {
     if let Some(cap) = cap {
         let isa = Isa::here();
-        logits.par_chunks_mut(1 << 12).for_each(|part| isa.run(|| part.iter_mut().for_each(|z| *z = capped(*z, cap))));
+        logits.par_chunks_mut(1 << 12).for_each(|part| {
+            isa.run(
+                #[inline(always)]
+                || {
+                    part.iter_mut().for_each(
+                        #[inline(always)]
+                        |z| *z = capped(*z, cap),
+                    )
+                },
+            )
+        });
     }
 }
 
@@ -55,7 +65,10 @@ pub fn linear_cross_entropy(
         head.forward(x, 1.0, false, logits);
         let by_row = targets.par_iter().zip(&mut scratch.losses[..rows]);
         logits.par_chunks_mut(vocab).zip(by_row).for_each_init(Vec::new, |slopes, (row, (target, loss))| {
-            *loss = isa.run(|| row_loss(row, cap, *target as usize, dx.is_some(), slopes));
+            *loss = isa.run(
+                #[inline(always)]
+                || row_loss(row, cap, *target as usize, dx.is_some(), slopes),
+            );
         });
         total += scratch.losses[..rows].iter().sum::<f64>();
         if let Some(dx) = dx.as_mut().and_then(Iterator::next) {
@@ -69,13 +82,20 @@ pub fn linear_cross_entropy(
 #[inline(always)]
 fn row_loss(row: &mut [f32], cap: Option<f32>, target: usize, gradient: bool, slopes: &mut Vec<f32>) -> f64 {
     if let Some(cap) = cap {
-        row.iter_mut().for_each(|z| *z = capped(*z, cap));
+        row.iter_mut().for_each(
+            #[inline(always)]
+            |z| *z = capped(*z, cap),
+        );
         slopes.clear();
         slopes.extend(row.iter().map(|z| capped_slope(*z, cap)));
     }
     let top = max(row);
     let wanted = row[target];
-    let sum = map_sum(row, |x| exp(x - top));
+    let sum = map_sum(
+        row,
+        #[inline(always)]
+        |x| exp(x - top),
+    );
     if gradient {
         let share = 1.0 / sum;
         row.iter_mut().for_each(|x| *x *= share);

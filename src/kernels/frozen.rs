@@ -171,7 +171,10 @@ impl Frozen {
             let here = part.rows.saturating_sub(skip).min(out.len() / self.cols);
             let (now, rest) = out.split_at_mut(here * self.cols);
             now.par_chunks_mut(self.cols).with_min_len(16).enumerate().for_each(|(n, row)| {
-                isa.run(|| part.format.read_row(skip + n, row));
+                isa.run(
+                    #[inline(always)]
+                    || part.format.read_row(skip + n, row),
+                );
             });
             skip = skip.saturating_sub(part.rows);
             out = rest;
@@ -230,12 +233,15 @@ impl Frozen {
             now.par_chunks_mut(ROWS).enumerate().for_each_init(
                 || vec![0.0; self.cols],
                 |row, (n, out)| {
-                    isa.run(|| {
-                        for (i, y) in out.iter_mut().enumerate() {
-                            part.format.read_row(n * ROWS + i, row);
-                            *y = if keep { *y } else { 0.0 } + scale * dot(x, row);
-                        }
-                    });
+                    isa.run(
+                        #[inline(always)]
+                        || {
+                            for (i, y) in out.iter_mut().enumerate() {
+                                part.format.read_row(n * ROWS + i, row);
+                                *y = if keep { *y } else { 0.0 } + scale * dot(x, row);
+                            }
+                        },
+                    );
                 },
             );
             y = rest;

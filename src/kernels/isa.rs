@@ -64,7 +64,8 @@ impl Isa {
         }
     }
 
-    /// f, compiled for this set as far as it is inlined: what it calls must be `#[inline(always)]`.
+    /// f, compiled for this set as far as it is inlined: the closure itself and what it calls must be
+    /// `#[inline(always)]`, or they are compiled once, for the baseline.
     #[inline(always)]
     pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
         match self {
@@ -134,7 +135,10 @@ mod tests {
         let (a, b) = (numbers(1003, 1), numbers(1003, 2));
         let on = |isa: Isa| {
             let mut c = a.clone();
-            let sums = isa.run(|| [dot(&a, &b), max(&a), map_sum(&mut c, |x| exp(3.0 * x) - tanh(x))]);
+            let sums = isa.run(
+                #[inline(always)]
+                || [dot(&a, &b), max(&a), map_sum(&mut c, |x| exp(3.0 * x) - tanh(x))],
+            );
             sums.into_iter().chain(c).map(f32::to_bits).collect::<Vec<_>>()
         };
         for isa in Isa::all() {

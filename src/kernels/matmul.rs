@@ -118,12 +118,15 @@ fn one_row(dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: Mat<'_>, thre
     const PART: usize = 64;
     let (row, isa) = (&a.data[..a.cols], Isa::here());
     let part = |(n, out): (usize, &mut [f32])| {
-        isa.run(|| {
-            for (j, y) in out.iter_mut().enumerate() {
-                let column = &b.data[(n * PART + j) * b.col_stride..][..b.rows];
-                *y = if keep { *y } else { 0.0 } + scale * dot(row, column);
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                for (j, y) in out.iter_mut().enumerate() {
+                    let column = &b.data[(n * PART + j) * b.col_stride..][..b.rows];
+                    *y = if keep { *y } else { 0.0 } + scale * dot(row, column);
+                }
+            },
+        );
     };
     let out = &mut dst.data[..dst.cols];
     match threads {
@@ -170,11 +173,14 @@ fn general(dst: MatMut<'_>, keep: bool, scale: f32, a: Mat<'_>, b: Mat<'_>, thre
 pub fn add_rows(data: &mut [f32], row: &[f32]) {
     let isa = Isa::here();
     data.par_chunks_mut(row.len() * super::ROWS).for_each(|part| {
-        isa.run(|| {
-            for out in part.chunks_mut(row.len()) {
-                out.iter_mut().zip(row).for_each(|(y, b)| *y += b);
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                for out in part.chunks_mut(row.len()) {
+                    out.iter_mut().zip(row).for_each(|(y, b)| *y += b);
+                }
+            },
+        );
     });
 }
 

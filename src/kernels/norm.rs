@@ -51,12 +51,15 @@ pub fn norm(centre: Centre, x: &[f32], gain: &[f32], eps: f32, y: &mut [f32], rs
     let (width, isa) = (gain.len(), Isa::here());
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks_mut(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
-        isa.run(|| {
-            for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-                *r = centre.rstd(x, eps);
-                centre.row(x, gain, *r, y);
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
+                    *r = centre.rstd(x, eps);
+                    centre.row(x, gain, *r, y);
+                }
+            },
+        );
     });
 }
 
@@ -65,11 +68,14 @@ pub fn norm_with(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], y: &mut 
     let (width, isa) = (gain.len(), Isa::here());
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS));
     y.par_chunks_mut(width * ROWS).zip(parts).for_each(|(y, (x, rstd))| {
-        isa.run(|| {
-            for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
-                centre.row(x, gain, *r, y);
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                for ((y, x), r) in y.chunks_mut(width).zip(x.chunks(width)).zip(rstd) {
+                    centre.row(x, gain, *r, y);
+                }
+            },
+        );
     });
 }
 
@@ -80,16 +86,19 @@ pub fn norm_backward(centre: Centre, x: &[f32], gain: &[f32], rstd: &[f32], dy: 
     let parts = (x.par_chunks(width * ROWS), rstd.par_chunks(ROWS), dy.par_chunks_mut(width * ROWS));
     dx.par_chunks_mut(width * ROWS).zip(parts.into_par_iter()).for_each(|(dx, (x, rstd, dy))| {
         let rows = dx.chunks_mut(width).zip(x.chunks(width)).zip(dy.chunks_mut(width)).zip(rstd);
-        isa.run(|| {
-            for (((dx, x), dy), r) in rows {
-                dy.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-                let (c, mean) = (centre.of(x), centre.of(dy));
-                let pull = sum2(dy, x, |d, x| d * (x - c)) / width as f32 * r * r;
-                for ((dx, x), d) in dx.iter_mut().zip(x).zip(&*dy) {
-                    *dx += r * (d - mean - (x - c) * pull);
+        isa.run(
+            #[inline(always)]
+            || {
+                for (((dx, x), dy), r) in rows {
+                    dy.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
+                    let (c, mean) = (centre.of(x), centre.of(dy));
+                    let pull = sum2(dy, x, |d, x| d * (x - c)) / width as f32 * r * r;
+                    for ((dx, x), d) in dx.iter_mut().zip(x).zip(&*dy) {
+                        *dx += r * (d - mean - (x - c) * pull);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -136,15 +145,18 @@ pub fn head_norm(
     let kept = raw.par_chunks_mut(width).zip(rstd.par_chunks_mut(groups));
     rows.par_chunks_mut(stride).zip(kept).for_each(|(row, (raw, rstd))| {
         raw.copy_from_slice(&row[..width]);
-        isa.run(|| {
-            let mut at = 0;
-            for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
-                let group = at..at + gain.len();
-                *r = centre.rstd(&raw[group.clone()], eps);
-                centre.row(&raw[group.clone()], gain, *r, &mut row[group]);
-                at += gain.len();
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                let mut at = 0;
+                for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
+                    let group = at..at + gain.len();
+                    *r = centre.rstd(&raw[group.clone()], eps);
+                    centre.row(&raw[group.clone()], gain, *r, &mut row[group]);
+                    at += gain.len();
+                }
+            },
+        );
     });
 }
 
@@ -153,17 +165,20 @@ pub fn head_norm_backward(d: &mut [f32], stride: usize, norms: [HeadNorm<'_>; 2]
     let (width, groups, isa) = (HeadNorm::width(norms), HeadNorm::groups(norms), Isa::here());
     let kept = raw.par_chunks(width).zip(rstd.par_chunks(groups));
     d.par_chunks_mut(stride).zip(kept).for_each(|(d, (raw, rstd))| {
-        isa.run(|| {
-            let mut at = 0;
-            for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
-                let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
-                d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
-                let (c, mean) = (centre.of(x), centre.of(d));
-                let pull = sum2(d, x, |d, x| d * (x - c)) / gain.len() as f32 * r * r;
-                d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - mean - (x - c) * pull));
-                at += gain.len();
-            }
-        });
+        isa.run(
+            #[inline(always)]
+            || {
+                let mut at = 0;
+                for ((centre, gain), r) in HeadNorm::each(norms).zip(rstd) {
+                    let (d, x) = (&mut d[at..at + gain.len()], &raw[at..at + gain.len()]);
+                    d.iter_mut().zip(gain).for_each(|(d, g)| *d *= g);
+                    let (c, mean) = (centre.of(x), centre.of(d));
+                    let pull = sum2(d, x, |d, x| d * (x - c)) / gain.len() as f32 * r * r;
+                    d.iter_mut().zip(x).for_each(|(d, x)| *d = r * (*d - mean - (x - c) * pull));
+                    at += gain.len();
+                }
+            },
+        );
     });
 }
 

@@ -150,17 +150,20 @@ pub fn rope_backward(rows: &mut [f32], stride: usize, heads: usize, positions: &
 fn turn(rows: &mut [f32], stride: usize, heads: usize, positions: &[usize], rope: &Rope, sign: f32) {
     let (Pairs { dim, rotated, neighbours }, isa) = (rope.pairs, Isa::here());
     rows.par_chunks_mut(stride * ROWS).zip(positions.par_chunks(ROWS)).for_each(|(rows, positions)| {
-        isa.run(|| {
-            for (row, position) in rows.chunks_mut(stride).zip(positions) {
-                let angles = rope.at(*position);
-                for head in row[..heads * dim].chunks_exact_mut(dim) {
-                    match neighbours {
-                        true => turn_neighbours(&mut head[..rotated], angles, sign),
-                        false => turn_halves(&mut head[..rotated], angles, sign),
+        isa.run(
+            #[inline(always)]
+            || {
+                for (row, position) in rows.chunks_mut(stride).zip(positions) {
+                    let angles = rope.at(*position);
+                    for head in row[..heads * dim].chunks_exact_mut(dim) {
+                        match neighbours {
+                            true => turn_neighbours(&mut head[..rotated], angles, sign),
+                            false => turn_halves(&mut head[..rotated], angles, sign),
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

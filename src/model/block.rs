@@ -395,7 +395,12 @@ fn move_to(from: &mut [f32], to: &mut [f32]) {
 fn add(x: &[f32], y: &mut [f32]) {
     const PART: usize = 1 << 12;
     let isa = Isa::here();
-    let part = |(y, x): (&mut [f32], &[f32])| isa.run(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    let part = |(y, x): (&mut [f32], &[f32])| {
+        isa.run(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+        )
+    };
     y.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(part);
 }
 
