@@ -112,7 +112,6 @@ pub fn plan_of(product: &Product, base: &Base) -> Result<Plan> {
         base_name: base.name(),
         quantize: quantize_of(product),
         compute: match train.compute {
-            product::Compute::Auto => Compute::fastest(),
             product::Compute::F32 => Compute::F32,
             product::Compute::Bf16 => Compute::Bf16,
         },

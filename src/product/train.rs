@@ -70,7 +70,7 @@ impl Default for Train {
             validation: 0.05,
             checkpoint_every: 50,
             memory: None,
-            compute: Compute::Auto,
+            compute: Compute::F32,
             device: "auto".into(),
             init: None,
             init_own: false,
@@ -148,8 +148,6 @@ impl Train {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compute {
-    /// `bf16` where the processor has instructions for it, else `f32`.
-    Auto,
     /// As they are.
     F32,
     /// Rounded to bf16, with sums in f32.
