@@ -1,7 +1,7 @@
 //! What `build` remembers: each stage's inputs as one digest, what it made, and what it found.
 
 use sealwright::data;
-use sealwright::digest::{self, Sha256};
+use sealwright::digest::Sha256;
 use sealwright::error::{AtPath as _, Code, Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,7 @@ impl Stages {
     /// Runs a stage, unless its inputs and what it made are as they were.
     ///
     /// `inputs` is everything that changes the result; `output` the file or folder that `work` makes.
+    #[cfg(any(feature = "ml", test))] // the small verifier makes nothing in stages but bundles
     pub fn run<T: Serialize + DeserializeOwned>(
         &mut self,
         name: &str,
@@ -80,7 +81,7 @@ impl Stages {
         output: &Path,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<Stage<T>> {
-        let made = || if output.is_dir() { digest::folder(output) } else { Sha256::of_file(output) };
+        let made = || if output.is_dir() { sealwright::digest::folder(output) } else { Sha256::of_file(output) };
         self.run_if_needed(
             name,
             || Ok(inputs),
