@@ -114,7 +114,7 @@ impl Ranks {
     pub(super) fn add_up(&self, values: &mut [f32]) {
         #[cfg(feature = "mpi")]
         if let Some(world) = &self.world {
-            use mpi::traits::{Communicator as _, CommunicatorCollectives as _};
+            use mpi::traits::CommunicatorCollectives as _;
             let mut all = vec![0.0f32; PIECE.min(values.len()) * self.count];
             for piece in values.chunks_mut(PIECE) {
                 let all = &mut all[..piece.len() * self.count];
@@ -132,7 +132,7 @@ impl Ranks {
     pub(super) fn add_up_counts<const N: usize>(&self, counts: [f64; N]) -> [f64; N] {
         #[cfg(feature = "mpi")]
         if let Some(world) = &self.world {
-            use mpi::traits::{Communicator as _, CommunicatorCollectives as _};
+            use mpi::traits::CommunicatorCollectives as _;
             let mut all = vec![0.0f64; N * self.count];
             world.world().all_gather_into(&counts[..], &mut all[..]);
             return std::array::from_fn(|n| all[n..].iter().step_by(N).sum());
