@@ -41,5 +41,6 @@ P
 node unpack.mjs && python3 unpack.py || exit 2
 check 0 'each opens to what it must, or is refused' env SEALWRIGHT_AGE_VECTORS="$TMP/vectors" \
   cargo test --release --lib --quiet --manifest-path "$ROOT/Cargo.toml" the_age_projects_vectors -- --ignored
-check 0 'all of them were looked at' grep -q '1 passed' "$TMP/.out"
+cp "$TMP/.out" "$TMP/said" # the next check writes its own
+check 0 'they were looked at' grep -q '1 passed' "$TMP/said"
 finish
