@@ -235,6 +235,9 @@ fn open(library: Library, folders: &[PathBuf]) -> Result<Open, String> {
             Ok(handle) => match version(library, &handle) {
                 Err(reason) => why = format!("{}: {reason}", path.display()),
                 Ok(version) => {
+                    if library == Library::Nvrtc && is_file {
+                        open_builtins(&path, version)?;
+                    }
                     // closing it would take the functions away that cudarc looked up
                     std::mem::forget(handle);
                     return Ok(Open { library, path: is_file.then_some(path), version });
@@ -243,6 +246,16 @@ fn open(library: Library, folders: &[PathBuf]) -> Result<Open, String> {
         }
     }
     Err(why)
+}
+
+/// NVRTC asks for its built-in functions by name, and a wheel's folder is none where the system's loader looks; what is
+/// open already is found.
+fn open_builtins(nvrtc: &Path, (major, minor): (u32, u32)) -> Result<(), String> {
+    let beside = nvrtc.with_file_name(format!("libnvrtc-builtins.so.{major}.{minor}"));
+    if beside.is_file() {
+        std::mem::forget(load(&beside)?);
+    }
+    Ok(())
 }
 
 fn load(path: &Path) -> Result<libloading::Library, String> {
