@@ -1,7 +1,8 @@
 //! What a kernel takes of a card, read from its machine code: an ELF file, as NVIDIA lays it out.
 //!
-//! A kernel K is the section `.text.K`, whose `info` has the registers in its upper byte; `.nv.shared.K` is as long as
-//! its static shared memory; `.nv.info` tells the bytes of each kernel's stack: spills, and arrays with a moving index.
+//! A kernel K is the section `.text.K`, whose `info` has its symbol below and up to sm_89 its registers in the upper byte;
+//! `.nv.shared.K` is as long as its static shared memory; `.nv.info` tells each symbol's registers, and the bytes of its
+//! stack: spills, and arrays with a moving index.
 
 use std::collections::BTreeMap;
 
@@ -23,19 +24,22 @@ const FRAME_SIZE: u8 = 0x11;
 const MIN_STACK_SIZE: u8 = 0x12;
 /// The format of an attribute whose value follows it, as long as it says.
 const SIZED: u8 = 4;
+/// Likewise, with registers in place of a size.
+const REGISTERS: u8 = 0x2f;
 
 /// Of every kernel of a module, by name; `None` where the bytes are no such file.
 pub fn usage(cubin: &[u8]) -> Option<Vec<Usage>> {
     let sections = sections(cubin)?;
-    let stacks = stacks(cubin, &sections)?;
+    let noted = noted(cubin, &sections)?;
     let mut all = Vec::new();
     for section in &sections {
         let Some(kernel) = section.name.strip_prefix(".text.") else { continue };
         let shared = sections.iter().find(|s| s.name.strip_prefix(".nv.shared.") == Some(kernel));
+        let noted = noted.get(&(section.info & 0x00ff_ffff)).copied().unwrap_or_default();
         all.push(Usage {
             kernel: kernel.into(),
-            registers: section.info >> 24,
-            stack: stacks.get(&(section.info & 0x00ff_ffff)).copied().unwrap_or(0),
+            registers: noted.registers.max(section.info >> 24),
+            stack: noted.stack,
             shared: shared.map_or(0, |s| s.size),
         });
     }
@@ -91,35 +95,46 @@ fn sections(bytes: &[u8]) -> Option<Vec<Section>> {
     (0..count).map(one).collect()
 }
 
-/// Bytes of stack by symbol.
-fn stacks(bytes: &[u8], sections: &[Section]) -> Option<BTreeMap<u32, u32>> {
-    let mut stacks = BTreeMap::new();
-    let Some(info) = sections.iter().find(|s| s.name == ".nv.info") else { return Some(stacks) };
+/// What `.nv.info` says of a symbol.
+#[derive(Clone, Copy, Default)]
+struct Noted {
+    registers: u32,
+    stack: u32,
+}
+
+/// By symbol.
+fn noted(bytes: &[u8], sections: &[Section]) -> Option<BTreeMap<u32, Noted>> {
+    let mut all = BTreeMap::new();
+    let Some(info) = sections.iter().find(|s| s.name == ".nv.info") else { return Some(all) };
     let (mut at, end) = (info.offset, info.offset.checked_add(info.size)?);
     while at < end {
         let [format, attribute] = number(bytes, at)?;
         let size = u64::from(u16_at(bytes, at + 2)?);
         at += 4;
         if format == SIZED {
-            if matches!(attribute, FRAME_SIZE | MIN_STACK_SIZE) {
-                let (symbol, stack) = (u32_at(bytes, at)?, u32_at(bytes, at + 4)?);
-                let known = stacks.entry(symbol).or_insert(0);
-                *known = stack.max(*known);
+            if matches!(attribute, FRAME_SIZE | MIN_STACK_SIZE | REGISTERS) {
+                let (symbol, value) = (u32_at(bytes, at)?, u32_at(bytes, at + 4)?);
+                let noted: &mut Noted = all.entry(symbol).or_default();
+                let known = if attribute == REGISTERS { &mut noted.registers } else { &mut noted.stack };
+                *known = value.max(*known);
             }
             at += size;
         }
     }
-    Some(stacks)
+    Some(all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A file with one kernel: 40 registers, 16 bytes of stack, 36 bytes shared.
-    fn file() -> Vec<u8> {
+    /// A file with one kernel: 40 registers, in its section or noted as Hopper has it, 16 bytes of stack, 36 bytes shared.
+    fn file(is_noted: bool) -> Vec<u8> {
         let names = b"\0.text.k\0.nv.shared.k\0.nv.info\0.nv.constant0.k\0";
-        let info: Vec<u8> = [&[SIZED, FRAME_SIZE, 8, 0][..], &7u32.to_le_bytes(), &16u32.to_le_bytes()].concat();
+        let note =
+            |attribute, value: u32| [&[SIZED, attribute, 8, 0][..], &7u32.to_le_bytes(), &value.to_le_bytes()].concat();
+        let (in_section, noted) = if is_noted { (0, 40) } else { (40, 0) };
+        let info = [note(FRAME_SIZE, 16), note(REGISTERS, noted)].concat();
         let (names_at, info_at, table) = (64u64, 64 + names.len() as u64, 256u64);
         let mut bytes = vec![0; 256];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -132,7 +147,7 @@ mod tests {
         let at = |name: &str| names.windows(name.len()).position(|w| w == name.as_bytes()).unwrap() as u32;
         let sections = [
             (0, names_at, names.len() as u64, 0u32),
-            (at(".text.k"), 0, 0, 40 << 24 | 7),
+            (at(".text.k"), 0, 0, in_section << 24 | 7),
             (at(".nv.shared.k"), 0, 36, 0),
             (at(".nv.info"), info_at, info.len() as u64, 0),
             (at(".nv.constant0.k"), 0, 0, 0),
@@ -150,8 +165,9 @@ mod tests {
 
     #[test]
     fn a_kernel_is_read_and_no_cut_or_change_panics() {
-        let file = file();
         let read = Usage { kernel: "k".into(), registers: 40, stack: 16, shared: 36 };
+        assert_eq!(usage(&file(false)), Some(vec![read.clone()]));
+        let file = file(true);
         assert_eq!(usage(&file), Some(vec![read]));
         for end in 0..file.len() {
             usage(&file[..end]);
