@@ -86,7 +86,7 @@ def sealwright_train(way):
         )
     out = subprocess.run([PROGRAM, "train", product, "--json", "--allow-denied"], check=True, stdout=subprocess.PIPE)
     lines = [json.loads(line) for line in out.stdout.splitlines()]
-    return lines[:-1], lines[-1]
+    return [line for line in lines[:-1] if "step" in line], lines[-1]
 
 
 def encoded():
