@@ -43,45 +43,12 @@ impl Activation {
     /// a `[T, F]` from rows x `[T, columns(F)]`.
     pub fn forward(self, x: &[f32], width: usize, a: &mut [f32]) {
         match self {
-            Self::Gated(Curve::Silu) => gated(
-                x,
-                width,
-                a,
-                #[inline(always)]
-                |g, u| g * sigmoid(g) * u,
-            ),
-            Self::Gated(Curve::Gelu) => gated(
-                x,
-                width,
-                a,
-                #[inline(always)]
-                |g, u| gelu_and_slope(g).0 * u,
-            ),
-            Self::Gated(Curve::GeluTanh) => gated(
-                x,
-                width,
-                a,
-                #[inline(always)]
-                |g, u| 0.5 * g * (1.0 + tanh(inner(g))) * u,
-            ),
-            Self::Plain(Curve::Silu) => plain(
-                x,
-                a,
-                #[inline(always)]
-                |u| u * sigmoid(u),
-            ),
-            Self::Plain(Curve::Gelu) => plain(
-                x,
-                a,
-                #[inline(always)]
-                |u| gelu_and_slope(u).0,
-            ),
-            Self::Plain(Curve::GeluTanh) => plain(
-                x,
-                a,
-                #[inline(always)]
-                |u| 0.5 * u * (1.0 + tanh(inner(u))),
-            ),
+            Self::Gated(Curve::Silu) => curved(x, width, a, silu),
+            Self::Gated(Curve::Gelu) => curved(x, width, a, gelu),
+            Self::Gated(Curve::GeluTanh) => curved(x, width, a, gelu_tanh),
+            Self::Plain(Curve::Silu) => plain(x, a, silu),
+            Self::Plain(Curve::Gelu) => plain(x, a, gelu),
+            Self::Plain(Curve::GeluTanh) => plain(x, a, gelu_tanh),
             Self::Clamped { limit, slope } => gated(
                 x,
                 width,
@@ -98,30 +65,9 @@ impl Activation {
     /// dx `[T, columns(F)]` from x and da `[T, F]`.
     pub fn backward(self, x: &[f32], width: usize, da: &[f32], dx: &mut [f32]) {
         match self {
-            Self::Gated(Curve::Silu) => gated_backward(
-                x,
-                width,
-                da,
-                dx,
-                #[inline(always)]
-                |g, u, d| product(silu_and_slope(g), u, d),
-            ),
-            Self::Gated(Curve::Gelu) => gated_backward(
-                x,
-                width,
-                da,
-                dx,
-                #[inline(always)]
-                |g, u, d| product(gelu_and_slope(g), u, d),
-            ),
-            Self::Gated(Curve::GeluTanh) => gated_backward(
-                x,
-                width,
-                da,
-                dx,
-                #[inline(always)]
-                |g, u, d| product(gelu_tanh_and_slope(g), u, d),
-            ),
+            Self::Gated(Curve::Silu) => curved_backward(x, width, da, dx, silu_and_slope),
+            Self::Gated(Curve::Gelu) => curved_backward(x, width, da, dx, gelu_and_slope),
+            Self::Gated(Curve::GeluTanh) => curved_backward(x, width, da, dx, gelu_tanh_and_slope),
             Self::Plain(Curve::Silu) => plain_backward(x, da, dx, silu_and_slope),
             Self::Plain(Curve::Gelu) => plain_backward(x, da, dx, gelu_and_slope),
             Self::Plain(Curve::GeluTanh) => plain_backward(x, da, dx, gelu_tanh_and_slope),
@@ -143,15 +89,14 @@ impl Activation {
     }
 }
 
-/// The gradients of g and u of curve(g) · u, out of the curve's value and slope.
-#[inline(always)]
-fn product((value, slope): (f32, f32), u: f32, d: f32) -> (f32, f32) {
-    (d * u * slope, d * value)
-}
-
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
 }
 
 #[inline(always)]
@@ -168,6 +113,11 @@ const CUBE: f32 = 0.044_715;
 #[inline(always)]
 fn inner(x: f32) -> f32 {
     ROOT * (x + CUBE * x * x * x)
+}
+
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh(inner(x)))
 }
 
 #[inline(always)]
@@ -197,6 +147,45 @@ fn gelu_and_slope(x: f32) -> (f32, f32) {
     let tail = 0.5 * t * bell * p;
     let share = if x < 0.0 { tail } else { 1.0 - tail };
     (x * share, share + x * PEAK * bell)
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    gelu_and_slope(x).0
+}
+
+/// curve(g) · u
+#[inline(always)]
+fn curved(x: &[f32], width: usize, a: &mut [f32], curve: impl Fn(f32) -> f32 + Sync) {
+    gated(
+        x,
+        width,
+        a,
+        #[inline(always)]
+        |g, u| curve(g) * u,
+    );
+}
+
+/// The gradients of g and u of curve(g) · u, out of the curve's value and slope.
+#[inline(always)]
+fn curved_backward(
+    x: &[f32],
+    width: usize,
+    da: &[f32],
+    dx: &mut [f32],
+    value_and_slope: impl Fn(f32) -> (f32, f32) + Sync,
+) {
+    gated_backward(
+        x,
+        width,
+        da,
+        dx,
+        #[inline(always)]
+        |g, u, d| {
+            let (value, slope) = value_and_slope(g);
+            (d * u * slope, d * value)
+        },
+    );
 }
 
 #[inline(always)]
