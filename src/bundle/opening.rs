@@ -29,10 +29,10 @@ pub fn open<T>(
         let (_stop, _stop_too) = (chunks.stop(), pieces.stop());
         scope.spawn(|| chunks.drive(0, |group| source.fill(group)));
         spawn_openers(scope, &chunks, &key);
-        let plain = Plain { chunks: &chunks, bytes: Zeroizing::default(), taken: 0 };
+        let plain = Plain::new(&chunks, |group| &mut group.bytes);
         scope.spawn(|| cut(&pieces, Cutter::new(plain, content)));
         spawn_decompressors(scope, &pieces);
-        read(&mut Tar { pieces: &pieces, piece: Zeroizing::default(), taken: 0 })
+        read(&mut Tar::new(&pieces, |slot| &mut slot.piece))
     })?;
     Ok((read, sealed.finish().1))
 }
@@ -87,7 +87,7 @@ impl<R: Read> Source<'_, R> {
 }
 
 /// A frame and its piece.
-struct Slot {
+pub struct Slot {
     frame: Zeroizing<Vec<u8>>,
     content: usize,
     piece: Zeroizing<Vec<u8>>,
@@ -109,53 +109,38 @@ impl Slot {
     }
 }
 
-/// What was encrypted, as a stream.
-struct Plain<'r> {
-    chunks: &'r Ring<Group>,
+/// The last stage of a ring as a stream of its items' bytes; an error stands where the item did.
+pub struct Stream<'r, T> {
+    ring: &'r Ring<T>,
+    bytes_of: fn(&mut T) -> &mut Zeroizing<Vec<u8>>,
     bytes: Zeroizing<Vec<u8>>,
     taken: usize,
 }
 
-impl Read for Plain<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.bytes.len() {
-            let (bytes, taken) = (&mut self.bytes, &mut self.taken);
-            bytes.clear();
-            *taken = 0;
-            let swap = |group: &mut Group| {
-                std::mem::swap(bytes, &mut group.bytes);
-                Ok(())
-            };
-            self.chunks.take(swap).map_err(io::Error::other)?;
-        }
-        let part = &self.bytes[self.taken..];
-        let count = part.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&part[..count]);
-        self.taken += count;
-        Ok(count)
+/// What was encrypted.
+type Plain<'r> = Stream<'r, Group>;
+/// The payload's tar.
+pub type Tar<'r> = Stream<'r, Slot>;
+
+impl<'r, T> Stream<'r, T> {
+    fn new(ring: &'r Ring<T>, bytes_of: fn(&mut T) -> &mut Zeroizing<Vec<u8>>) -> Self {
+        Self { ring, bytes_of, bytes: Zeroizing::default(), taken: 0 }
     }
 }
 
-/// The payload's tar, as a stream.
-pub struct Tar<'r> {
-    pieces: &'r Ring<Slot>,
-    piece: Zeroizing<Vec<u8>>,
-    taken: usize,
-}
-
-impl BufRead for Tar<'_> {
+impl<T> BufRead for Stream<'_, T> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.taken == self.piece.len() {
-            let piece = &mut self.piece;
-            piece.clear();
+        if self.taken == self.bytes.len() {
+            let (bytes, bytes_of) = (&mut self.bytes, self.bytes_of);
+            bytes.clear();
             self.taken = 0;
-            let swap = |slot: &mut Slot| {
-                std::mem::swap(piece, &mut slot.piece);
+            let swap = |item: &mut T| {
+                std::mem::swap(bytes, bytes_of(item));
                 Ok(())
             };
-            self.pieces.take(swap).map_err(io::Error::other)?;
+            self.ring.take(swap).map_err(io::Error::other)?;
         }
-        Ok(&self.piece[self.taken..])
+        Ok(&self.bytes[self.taken..])
     }
 
     fn consume(&mut self, count: usize) {
@@ -163,7 +148,7 @@ impl BufRead for Tar<'_> {
     }
 }
 
-impl Read for Tar<'_> {
+impl<T> Read for Stream<'_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let part = self.fill_buf()?;
         let count = part.len().min(buffer.len());

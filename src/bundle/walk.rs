@@ -18,7 +18,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// Its signature.
 pub const SIGNATURE: &str = "manifest.sig";
 /// Papers that every bundle has, besides its licence texts.
-pub const PAPERS: [&str; 4] = ["MODEL_CARD.md", "NOTICE", "bom.cdx.json", "report.json"];
+pub const PAPERS: [&str; 4] = ["MODEL_CARD.md", "NOTICE", "bom.cdx.json", REPORT];
 /// The folder of licence texts.
 pub const LICENSES: &str = "LICENSES/";
 
