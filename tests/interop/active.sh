@@ -82,30 +82,7 @@ P
 python make.py || exit 2
 "$SEALWRIGHT" keygen vendor --out vendor.pem </dev/null >/dev/null 2>&1 && "$SEALWRIGHT" keygen identity --out id.txt > id.pub 2>/dev/null || exit 2
 says() { # says SAMPLE: the code that packing it ends with
-  cat > sealwright.toml <<T
-[vendor]
-name = "Example Works"
-key = "vendor.pem"
-[product]
-name = "shop"
-title = "Example Shop"
-version = "1.0.0"
-[base]
-path = "$ROOT/examples/01-helpdesk/base"
-[use]
-ship = "merged"
-terms = "closed"
-commercial = true
-fields = []
-trains-models-on-outputs = false
-[derivative]
-path = "$1"
-own = true
-[[customer]]
-name = "acme"
-recipients = ["$(cat id.pub)"]
-until = "2099-12-31"
-T
+  { shop merged "$ROOT/examples/01-helpdesk/base" "$1"; customer acme "[\"$(cat id.pub)\"]"; } > sealwright.toml
   "$SEALWRIGHT" pack --json . 2>/dev/null | python3 -c 'import json, sys; v = json.load(sys.stdin); print(v.get("error", {}).get("code", "packed"))'
 }
 missed() { # missed CODE FOLDER: samples that end otherwise

@@ -27,30 +27,7 @@ json.dump({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_p
 P
 "$SEALWRIGHT" keygen vendor --out vendor.pem </dev/null >/dev/null 2>&1
 RECIPIENT=$("$SEALWRIGHT" keygen identity --out id.txt 2>/dev/null)
-cat > sealwright.toml <<T
-[vendor]
-name = "Example Works"
-key = "vendor.pem"
-[product]
-name = "shop"
-title = "Example Shop"
-version = "1.0.0"
-[base]
-path = "base"
-[use]
-ship = "adapter"
-terms = "closed"
-commercial = true
-fields = []
-trains-models-on-outputs = false
-[derivative]
-path = "theirs"
-own = true
-[[customer]]
-name = "acme"
-recipients = ["$RECIPIENT"]
-until = "2099-12-31"
-T
+{ shop adapter base theirs; customer acme "[\"$RECIPIENT\"]"; } > sealwright.toml
 SEALED=dist/shop-1.0.0-acme.sealed
 pack() { "$@" "$SEALWRIGHT" pack .; }
 open() { "$@" "$SEALWRIGHT" open kept.sealed --trust vendor.pub.pem --identity id.txt --out out; }

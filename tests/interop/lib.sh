@@ -27,3 +27,26 @@ check() { # check WANTED_EXIT_CODE|fail 'what' command...
   else FAIL=$((FAIL + 1)); echo "FAIL $what: exit $got, wanted $want"; sed 's/^/     /' .out | head -20; fi
 }
 finish() { echo "$PASS passed, $FAIL failed"; [ $FAIL -eq 0 ]; exit; }
+shop() { # shop SHIP BASE DERIVATIVE: the product file of a derivative of the vendor's own; its customers follow
+  cat <<T
+[vendor]
+name = "Example Works"
+key = "vendor.pem"
+[product]
+name = "shop"
+title = "Example Shop"
+version = "1.0.0"
+[base]
+path = "$2"
+[use]
+ship = "$1"
+terms = "closed"
+commercial = true
+fields = []
+trains-models-on-outputs = false
+[derivative]
+path = "$3"
+own = true
+T
+}
+customer() { printf '[[customer]]\nname = "%s"\nrecipients = %s\nuntil = "2099-12-31"\n' "$1" "$2"; } # customer NAME LIST

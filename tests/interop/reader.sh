@@ -26,27 +26,7 @@ Path(sys.argv[1], 'adapter_model.safetensors').write_bytes(struct.pack('<Q', len
 config = {'peft_type': 'LORA', 'r': 4, 'lora_alpha': 8, 'target_modules': ['q_proj'], 'base_model_name_or_path': 'nano'}
 Path(sys.argv[1], 'adapter_config.json').write_text(json.dumps(config))
 P
-customer() { printf '[[customer]]\nname = "%s"\nrecipients = %s\nuntil = "2099-12-31"\n' "$1" "$2"; }
-{ cat <<T
-[vendor]
-name = "Example Works"
-key = "vendor.pem"
-[product]
-name = "shop"
-title = "Example Shop"
-version = "1.0.0"
-[base]
-path = "$ROOT/examples/01-helpdesk/base"
-[use]
-ship = "adapter"
-terms = "closed"
-commercial = true
-fields = []
-trains-models-on-outputs = false
-[derivative]
-path = "theirs"
-own = true
-T
+{ shop adapter "$ROOT/examples/01-helpdesk/base" theirs
   customer age "[\"$(cat age.pub)\"]"; customer ssh "[\"$(cut -d' ' -f1,2 ssh.pub)\"]"
   customer both "[\"$(cat age.pub)\", \"$(cut -d' ' -f1,2 ssh.pub)\"]"; customer word '["passphrase"]'
 } > sealwright.toml
