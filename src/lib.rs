@@ -5,7 +5,7 @@
 //! the artifact, [`net`] the way out. No arrow runs back up: see `ARCHITECTURE.md`.
 //!
 //! The whole walk. Its two gates are values that one room alone can make: without a [`license::Clearance`] there are
-//! no [`bundle::Papers`] to pack, and only [`bundle::verify`] gives a [`bundle::Verified`] to open.
+//! no [`bundle::Papers`] to pack, and only [`bundle::signed`] and [`bundle::verify`] give a [`bundle::Signed`] to open.
 //!
 //! ```no_run
 //! # #[cfg(feature = "ml")]
@@ -21,13 +21,13 @@
 //!     let papers = bundle::Papers::from_clearance(&report.clear()?);
 //!     let trained = train::run(base, plan, &mut |_event| {}, &AtomicBool::new(false))?;
 //!     let files = bundle::gather(&trained.folder, None)?.files;
-//!     let content = bundle::Content::new(&files, &std::env::temp_dir())?;
+//!     let content = bundle::Content::new(&files, None)?;
 //!     bundle::pack(&shipment(&papers, &content), out).map(|_| ())
 //! }
 //!
 //! // The customer: whose is it, may I, and then the derivative, in memory.
 //! fn customer(bundle: &Path, trust: &bundle::Trust, request: &bundle::Request) -> Result<bundle::Opened> {
-//!     bundle::verify(bundle, trust)?.open(request)
+//!     bundle::signed(bundle, trust)?.open(request)
 //! }
 //! # fn shipment<'a>(_: &'a bundle::Papers, _: &'a bundle::Content) -> bundle::PackPlan<'a> { loop {} }
 //! # }

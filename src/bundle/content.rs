@@ -1,24 +1,24 @@
-//! What the bundles of a product have in common: the derivative's files, read, hashed and compressed once, and then only
-//! encrypted for each customer.
+//! What the bundles of a product have in common: the derivative's files, whose tar each payload begins with. They are
+//! read, hashed and compressed once, on the way to the first bundle; for further ones the frames are kept, and then only
+//! encrypted.
 //!
-//! The payload's tar is cut every MiB whatever stands there, so a piece is the same in two bundles when the files in it
-//! lie at the same places. Papers differ between customers, mostly not in their length: pieces without one are kept as
-//! frames, the others as they are, and get their papers and their frame when a bundle is sealed.
+//! The payload's tar is cut every MiB whatever stands there, so the files' pieces are the same in each bundle, but for
+//! what is left after the last whole one: the papers follow in the same piece.
 
 use super::active::Found;
 use super::derivative::{self, Measured, SourceFile};
 use super::frames::Compressor;
-use super::layout::{BLOCK, Head};
-use super::limits::PIECE_BYTES;
+use super::layout::Head;
+use super::limits::{MAX_FRAME_BYTES, PIECE_BYTES};
 use super::ring::{Ring, cores};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Error, Result};
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// A derivative's files, for any number of bundles.
@@ -26,8 +26,8 @@ pub struct Content {
     /// In the payload's order.
     files: Vec<SourceFile>,
     sizes: Vec<u64>,
-    /// Where a file without a name is kept while this lives.
-    scratch: PathBuf,
+    /// Where frames are kept for the bundles after the first.
+    scratch: Option<PathBuf>,
     known: RefCell<Known>,
     found: OnceCell<Found>,
 }
@@ -36,21 +36,23 @@ pub struct Content {
 struct Known {
     /// Of the files, in order.
     digests: Option<Vec<Sha256>>,
-    pressed: Option<Rc<Pressed>>,
+    kept: Option<Rc<Kept>>,
 }
 
 impl Content {
-    /// Files to seal, as [`super::gather`] finds them; nothing of them is read yet. `scratch` is a folder with room for
-    /// what they are compressed to: a file without a name is kept there, which is gone with this value or the process.
+    /// Files to seal, as [`super::gather`] finds them; nothing of them is read yet. More bundles than one want a `scratch`
+    /// folder with room for what the files are compressed to: a file without a name is kept there, which is gone with this
+    /// value or the process. Without one each bundle reads the files anew.
     ///
     /// # Errors
     /// A name or a kind of file that a bundle can't hold (`bad-input`); a file that is not there (`io`).
-    pub fn new(files: &[SourceFile], scratch: &Path) -> Result<Self> {
+    pub fn new(files: &[SourceFile], scratch: Option<&Path>) -> Result<Self> {
         derivative::check(files)?;
         let mut files = files.to_vec();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let sizes = files.iter().map(|f| f.path.metadata().at(&f.path).map(|m| m.len())).collect::<Result<_>>()?;
-        Ok(Self { files, sizes, scratch: scratch.to_owned(), known: RefCell::default(), found: OnceCell::new() })
+        let scratch = scratch.map(Path::to_owned);
+        Ok(Self { files, sizes, scratch, known: RefCell::default(), found: OnceCell::new() })
     }
 
     /// Names and digests. Reads the files where no bundle was made of them yet.
@@ -59,7 +61,9 @@ impl Content {
             let digests = self.files.iter().map(|f| Sha256::of_file(&f.path)).collect::<Result<_>>()?;
             self.known.borrow_mut().digests = Some(digests);
         }
-        Ok(self.measured().into_iter().map(|m| (m.name, m.sha256)).collect())
+        let known = self.known.borrow();
+        let digests = known.digests.iter().flatten();
+        Ok(self.files.iter().map(|f| f.name.clone()).zip(digests.copied()).collect())
     }
 
     /// What of them can run when it is loaded.
@@ -71,57 +75,23 @@ impl Content {
         Ok(self.found.get_or_init(|| found))
     }
 
-    /// The files, once their digests are known.
-    pub(super) fn measured(&self) -> Vec<Measured> {
-        let known = self.known.borrow();
-        let digests = known.digests.iter().flatten();
-        let files = self.files.iter().zip(&self.sizes).zip(digests);
-        files.map(|((f, size), sha256)| Measured { name: f.name.clone(), size: *size, sha256: *sha256 }).collect()
+    /// How many files there are, and how many bytes of tar they take up.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.files.len() as u64, (0..self.files.len()).map(|n| self.head(n).entry_bytes()).sum())
     }
 
-    /// The compressed pieces of a tar that holds papers of these names and sizes, too.
-    pub(super) fn press(&self, papers: &[Head]) -> Result<Rc<Pressed>> {
-        let places = self.places(papers);
-        if let Some(pressed) = self.known.borrow().pressed.as_ref().filter(|p| p.places == places) {
-            return Ok(Rc::clone(pressed));
+    /// Hands the pieces of the files' tar to `work`, which takes all of them.
+    pub(super) fn pieces<T>(&self, work: impl FnOnce(&mut Pieces<'_>) -> Result<T>) -> Result<T> {
+        let kept = self.known.borrow().kept.clone();
+        if let Some(kept) = kept {
+            return work(&mut Pieces { content: self, origin: Origin::Kept { kept: &kept, next: 0 } });
         }
-        let (pressed, digests) = self.read(places)?;
-        let mut known = self.known.borrow_mut();
-        if let Some(before) = &known.digests
-            && let Some(n) = (0..digests.len()).find(|n| before[*n] != digests[*n])
-        {
-            return Err(changed(&self.files[n].path));
-        }
-        known.digests = Some(digests);
-        Ok(Rc::clone(known.pressed.insert(Rc::new(pressed))))
-    }
-
-    /// Where in the tar each entry begins.
-    fn places(&self, papers: &[Head]) -> Places {
-        let mut entries: Vec<(&str, u64, Option<usize>)> =
-            papers.iter().map(|head| (head.name.as_str(), head.size, None)).collect();
-        let files = self.files.iter().zip(&self.sizes).enumerate();
-        entries.extend(files.map(|(n, (file, size))| (file.name.as_str(), *size, Some(n))));
-        entries.sort();
-        let mut places = Places { files: vec![0; self.files.len()], papers: Vec::new(), end: 0 };
-        for (name, size, file) in entries {
-            match file {
-                Some(n) => places.files[n] = places.end,
-                None => places.papers.push(places.end..places.end + entry_bytes(name, size)),
-            }
-            places.end += entry_bytes(name, size);
-        }
-        places
-    }
-
-    /// Reads, hashes and compresses all files.
-    fn read(&self, places: Places) -> Result<(Pressed, Vec<Sha256>)> {
-        let (files, sizes) = (&self.files[..], &self.sizes[..]);
-        let mut source = Source { files, sizes, places: &places, next: 0, reading: None, digests: Vec::new(), at: 0 };
-        let mut store = tempfile::tempfile_in(&self.scratch).at(&self.scratch)?;
-        let (mut pieces, mut stored) = (Vec::new(), 0);
+        let digests = Mutex::default();
+        let mut source = Source { content: (&self.files, &self.sizes), digests: &digests, next: 0, reading: None };
         let ring = Ring::new(3, Slot::new);
-        std::thread::scope(|scope| {
+        let mut keeper = self.scratch.as_deref().map(Kept::new).transpose()?;
+        let mut rest = Zeroizing::default();
+        let worked = std::thread::scope(|scope| {
             let _stop = ring.stop();
             scope.spawn(|| ring.drive(0, |slot| source.fill(slot)));
             for _ in 0..cores() {
@@ -130,17 +100,30 @@ impl Content {
                     ring.drive(1, |slot| slot.press(&mut compressor));
                 });
             }
-            while ring.take(|slot| {
-                let bytes = slot.result();
-                store.write_all(bytes).at(&self.scratch)?;
-                pieces.push(Piece { at: stored, length: bytes.len() as u32, is_frame: slot.is_frame });
-                stored += bytes.len() as u64;
-                Ok(())
-            })? {}
-            Ok::<_, Error>(())
+            let (keeper, rest) = (keeper.as_mut(), &mut rest);
+            work(&mut Pieces { content: self, origin: Origin::Files { ring: &ring, digests: &digests, keeper, rest } })
         })?;
-        let digests = source.digests;
-        Ok((Pressed { places, pieces, store, scratch: self.scratch.clone() }, digests))
+        if let Some(keeper) = keeper {
+            self.known.borrow_mut().kept = Some(Rc::new(Kept { rest, ..keeper }));
+        }
+        Ok(worked)
+    }
+
+    fn head(&self, n: usize) -> Head {
+        Head { name: self.files[n].name.clone(), size: self.sizes[n] }
+    }
+
+    /// The files with these digests, which must be those that were found before.
+    fn measured(&self, digests: &[Sha256]) -> Result<Vec<Measured>> {
+        let mut known = self.known.borrow_mut();
+        if let Some(before) = &known.digests
+            && let Some(n) = (0..digests.len()).find(|n| before[*n] != digests[*n])
+        {
+            return Err(changed(&self.files[n].path));
+        }
+        known.digests = Some(digests.to_vec());
+        let files = self.files.iter().zip(&self.sizes).zip(digests);
+        Ok(files.map(|((f, size), sha256)| Measured { name: f.name.clone(), size: *size, sha256: *sha256 }).collect())
     }
 }
 
@@ -148,45 +131,82 @@ fn changed(path: &Path) -> Error {
     Error::input(path, "it changed while it was packed").with_hint("pack again")
 }
 
-/// Header, data and zeros.
-fn entry_bytes(name: &str, size: u64) -> u64 {
-    let head = Head { name: name.to_owned(), size };
-    BLOCK as u64 + size + head.padding() as u64
+/// The files' tar: frames of whole pieces, and what is left.
+pub(super) struct Pieces<'p> {
+    content: &'p Content,
+    origin: Origin<'p>,
 }
 
-/// Where the entries of a payload's tar lie.
-#[derive(PartialEq, Eq)]
-pub(super) struct Places {
-    /// Where each file's header begins.
-    files: Vec<u64>,
-    /// What each paper takes up.
-    pub papers: Vec<Range<u64>>,
-    /// Where `model.sig` begins.
-    pub end: u64,
+enum Origin<'p> {
+    /// They are being read.
+    Files {
+        ring: &'p Ring<Slot>,
+        digests: &'p Mutex<Vec<Sha256>>,
+        keeper: Option<&'p mut Kept>,
+        rest: &'p mut Zeroizing<Vec<u8>>,
+    },
+    /// They were, for an earlier bundle.
+    Kept { kept: &'p Kept, next: usize },
 }
 
-impl Places {
-    /// Is it a whole piece that holds nothing but files?
-    fn is_common(&self, piece: &Range<u64>) -> bool {
-        let apart = |paper: &Range<u64>| paper.end <= piece.start || piece.end <= paper.start;
-        piece.end - piece.start == PIECE_BYTES as u64 && self.papers.iter().all(apart)
+impl Pieces<'_> {
+    /// The frame of the next whole piece; `false` when there is none.
+    pub fn next_frame(&mut self, frame: &mut Vec<u8>) -> Result<bool> {
+        match &mut self.origin {
+            Origin::Kept { kept, next } => {
+                *next += 1;
+                kept.read(*next - 1, frame)
+            }
+            Origin::Files { ring, keeper, rest, .. } => {
+                let mut is_whole = false;
+                ring.take(|slot| {
+                    is_whole = slot.is_whole();
+                    if !is_whole {
+                        rest.clone_from(&slot.piece);
+                        return Ok(());
+                    }
+                    std::mem::swap(frame, &mut slot.frame);
+                    keeper.as_mut().map_or(Ok(()), |kept| kept.write(frame))
+                })?;
+                Ok(is_whole)
+            }
+        }
+    }
+
+    /// After the last frame: what is left of the tar, and the files as they were read.
+    pub fn end(&self) -> Result<(&[u8], Vec<Measured>)> {
+        match &self.origin {
+            Origin::Kept { kept, .. } => {
+                let digests = self.content.known.borrow().digests.clone();
+                Ok((&kept.rest, self.content.measured(&digests.unwrap_or_default())?))
+            }
+            Origin::Files { digests, rest, .. } => Ok((rest, self.content.measured(&locked(digests))?)),
+        }
     }
 }
 
-/// A piece on its way to the store.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // a thread that panicked has ended the ring
+}
+
+/// A piece, and its frame where it is a whole one.
 struct Slot {
     piece: Zeroizing<Vec<u8>>,
     frame: Vec<u8>,
-    is_frame: bool,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { piece: Zeroizing::new(Vec::with_capacity(PIECE_BYTES)), frame: Vec::new(), is_frame: false }
+        let frame = Vec::with_capacity(MAX_FRAME_BYTES);
+        Self { piece: Zeroizing::new(Vec::with_capacity(PIECE_BYTES)), frame }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.piece.len() == PIECE_BYTES
     }
 
     fn press(&mut self, compressor: &mut Option<Compressor>) -> Result<bool> {
-        if self.is_frame {
+        if self.is_whole() {
             let compressor = match compressor {
                 Some(compressor) => compressor,
                 None => compressor.insert(Compressor::new()?),
@@ -195,131 +215,93 @@ impl Slot {
         }
         Ok(true)
     }
-
-    fn result(&self) -> &[u8] {
-        if self.is_frame { &self.frame } else { &self.piece }
-    }
 }
 
-/// The tar as a stream of pieces, with zeros where papers belong; hashes each file as it passes.
+/// The files' tar as a stream of pieces; hashes each file as it passes.
 struct Source<'c> {
-    files: &'c [SourceFile],
-    sizes: &'c [u64],
-    places: &'c Places,
+    content: (&'c [SourceFile], &'c [u64]),
+    digests: &'c Mutex<Vec<Sha256>>,
     /// The file that comes next, or is being read.
     next: usize,
-    reading: Option<(File, Hasher)>,
-    digests: Vec<Sha256>,
-    /// How much of the tar was made.
-    at: u64,
+    reading: Option<Reading>,
+}
+
+struct Reading {
+    file: File,
+    hasher: Hasher,
+    /// Bytes of it that are not read yet.
+    left: u64,
 }
 
 impl Source<'_> {
     fn fill(&mut self, slot: &mut Slot) -> Result<bool> {
-        let piece = self.at..self.places.end.min(self.at + PIECE_BYTES as u64);
-        if piece.is_empty() {
-            return Ok(false);
-        }
-        slot.is_frame = self.places.is_common(&piece);
         slot.piece.clear();
-        while self.at < piece.end {
-            let from = self.places.files.get(self.next).copied().unwrap_or(self.places.end);
-            if self.at < from {
-                self.zeros(slot, from.min(piece.end));
-            } else {
-                self.file(slot, piece.end)?;
+        while slot.piece.len() < PIECE_BYTES && self.next < self.content.0.len() {
+            self.entry(&mut slot.piece)?;
+        }
+        Ok(!slot.piece.is_empty())
+    }
+
+    /// As much of the next entry as there is room for. Headers and padding lie within blocks, which a piece never cuts.
+    fn entry(&mut self, piece: &mut Vec<u8>) -> Result<()> {
+        let (SourceFile { name, path }, size) = (&self.content.0[self.next], self.content.1[self.next]);
+        let head = Head { name: name.clone(), size };
+        let Reading { file, hasher, left } = match &mut self.reading {
+            Some(reading) => reading,
+            none => {
+                let reading = Reading { file: File::open(path).at(path)?, hasher: Hasher::default(), left: size };
+                piece.extend_from_slice(&head.to_bytes());
+                none.insert(reading)
             }
-        }
-        Ok(true)
-    }
-
-    fn zeros(&mut self, slot: &mut Slot, end: u64) {
-        let length = slot.piece.len() + (end - self.at) as usize;
-        slot.piece.resize(length, 0);
-        self.at = end;
-    }
-
-    /// As much of the next file's entry as fits before `end`.
-    fn file(&mut self, slot: &mut Slot, end: u64) -> Result<()> {
-        let SourceFile { name, path } = &self.files[self.next];
-        let head = Head { name: name.clone(), size: self.sizes[self.next] };
-        let start = self.places.files[self.next];
-        let (data, padding) = (start + BLOCK as u64, start + BLOCK as u64 + head.size);
-        let whole = padding + head.padding() as u64;
-        if self.at < data {
-            let from = (self.at - start) as usize;
-            let header = &head.to_bytes()[from..BLOCK.min(from + (end - self.at) as usize)];
-            slot.piece.extend_from_slice(header);
-            self.at += header.len() as u64;
-        } else if self.at < padding {
-            let length = slot.piece.len();
-            let count = (padding.min(end) - self.at) as usize;
-            slot.piece.resize(length + count, 0);
-            self.data(path, &mut slot.piece[length..])?;
-            self.at += count as u64;
-        } else if self.at < whole {
-            self.zeros(slot, whole.min(end));
-        }
-        if self.at == whole {
-            self.end_of_file(path)?;
-        }
-        Ok(())
-    }
-
-    fn data(&mut self, path: &Path, part: &mut [u8]) -> Result<()> {
-        let (file, hasher) = match &mut self.reading {
-            Some(reading) => reading,
-            none => none.insert((File::open(path).at(path)?, Hasher::default())),
         };
-        file.read_exact(part).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => changed(path),
-            _ => Error::io(path, &e),
-        })?;
-        hasher.update(part);
-        Ok(())
-    }
-
-    fn end_of_file(&mut self, path: &Path) -> Result<()> {
-        let (mut file, hasher) = match self.reading.take() {
-            Some(reading) => reading,
-            None => (File::open(path).at(path)?, Hasher::default()), // an empty one
-        };
+        let (start, count) = (piece.len(), (*left).min((PIECE_BYTES - piece.len()) as u64));
+        if file.take(count).read_to_end(piece).at(path)? as u64 != count {
+            return Err(changed(path));
+        }
+        hasher.update(&piece[start..]);
+        *left -= count;
+        if *left > 0 {
+            return Ok(());
+        }
         if file.read(&mut [0]).at(path)? != 0 {
             return Err(changed(path));
         }
-        self.digests.push(hasher.finish());
+        piece.resize(piece.len() + head.padding(), 0);
+        let done = self.reading.take().expect("it was read to its end");
+        locked(self.digests).push(done.hasher.finish());
         self.next += 1;
         Ok(())
     }
 }
 
-/// Where a piece lies in the store: its frame, or its bytes without papers.
-struct Piece {
-    at: u64,
-    length: u32,
-    is_frame: bool,
-}
-
-/// A derivative's pieces, compressed as far as they are the same in each bundle.
-pub(super) struct Pressed {
-    pub places: Places,
-    pieces: Vec<Piece>,
+/// The frames of a derivative's whole pieces, in a file without a name, and the piece that is not whole.
+struct Kept {
     store: File,
     scratch: PathBuf,
+    /// Where each of them begins, and how long it is.
+    frames: Vec<(u64, usize)>,
+    size: u64,
+    rest: Zeroizing<Vec<u8>>,
 }
 
-impl Pressed {
-    /// Reads the `n`th piece into one of both: its frame, or else its bytes with zeros where papers belong, nothing of a
-    /// piece after the last. Is it a frame?
-    pub fn read(&self, n: usize, frame: &mut Vec<u8>, bytes: &mut Vec<u8>) -> Result<bool> {
-        let Some(piece) = self.pieces.get(n) else {
-            bytes.clear();
-            return Ok(false);
-        };
-        let into = if piece.is_frame { frame } else { bytes };
-        into.resize(piece.length as usize, 0);
+impl Kept {
+    fn new(scratch: &Path) -> Result<Self> {
+        let store = tempfile::tempfile_in(scratch).at(scratch)?;
+        Ok(Self { store, scratch: scratch.to_owned(), frames: Vec::new(), size: 0, rest: Zeroizing::default() })
+    }
+
+    fn write(&mut self, frame: &[u8]) -> Result<()> {
+        self.store.write_all(frame).at(&self.scratch)?;
+        self.frames.push((self.size, frame.len()));
+        self.size += frame.len() as u64;
+        Ok(())
+    }
+
+    fn read(&self, n: usize, frame: &mut Vec<u8>) -> Result<bool> {
+        let Some((start, length)) = self.frames.get(n) else { return Ok(false) };
+        frame.resize(*length, 0);
         let mut store = &self.store;
-        store.seek(SeekFrom::Start(piece.at)).and_then(|_| store.read_exact(into)).at(&self.scratch)?;
-        Ok(piece.is_frame)
+        store.seek(SeekFrom::Start(*start)).and_then(|_| store.read_exact(frame)).at(&self.scratch)?;
+        Ok(true)
     }
 }

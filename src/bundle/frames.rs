@@ -3,7 +3,7 @@
 use super::layout::read_error;
 use super::limits::{MAX_BLOCK_BYTES, MAX_FRAME_BYTES, PIECE_BYTES};
 use crate::error::{Code, Error, Result};
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 use zeroize::Zeroizing;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
@@ -114,7 +114,7 @@ pub struct Cutter<R> {
     left: u64,
 }
 
-impl<R: Read> Cutter<R> {
+impl<R: BufRead> Cutter<R> {
     /// Reads frames from `input` that hold `size` bytes together.
     pub fn new(input: R, size: u64) -> Self {
         Self { input, left: size }
@@ -161,8 +161,17 @@ impl<R: Read> Cutter<R> {
         if start + count > MAX_FRAME_BYTES {
             return Err(bad(format!("a zstd frame is larger than {MAX_FRAME_BYTES} bytes")));
         }
-        frame.resize(start + count, 0);
-        self.input.read_exact(&mut frame[start..]).map_err(|e| read_error(&e))
+        while frame.len() < start + count {
+            let part = self.input.fill_buf().map_err(|e| read_error(&e))?;
+            if part.is_empty() {
+                return Err(read_error(&io::ErrorKind::UnexpectedEof.into()));
+            }
+            let part = &part[..part.len().min(start + count - frame.len())];
+            frame.extend_from_slice(part);
+            let taken = part.len();
+            self.input.consume(taken);
+        }
+        Ok(())
     }
 
     fn demand_end(&mut self) -> Result<()> {

@@ -54,6 +54,11 @@ impl Head {
         Ok(Some(head))
     }
 
+    /// Header, data and padding.
+    pub fn entry_bytes(&self) -> u64 {
+        BLOCK as u64 + self.size + self.padding() as u64
+    }
+
     /// Zeros after the data.
     pub fn padding(&self) -> usize {
         (BLOCK - (self.size % BLOCK as u64) as usize) % BLOCK

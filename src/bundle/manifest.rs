@@ -86,6 +86,8 @@ pub struct Payload {
     pub size: u64,
     /// Its entries, `model.sig` counted.
     pub files: u64,
+    /// Of the age file's bytes before its first chunk: who unwraps a key there has the vendor's.
+    pub header: Sha256,
 }
 
 /// One entry of the bundle.
@@ -204,7 +206,7 @@ pub(super) mod tests {
                 salt: digest,
                 recipients: vec![digest],
             },
-            payload: Payload { size: 2048, files: 1 },
+            payload: Payload { size: 2048, files: 1, header: digest },
             entries: vec![Entry { name: "payload.tar.zst.age".into(), size: 1, sha256: digest }],
         }
     }

@@ -1,7 +1,7 @@
 //! The bundle: the file that ships. `FORMAT.md` is its specification; each file here names its section.
 //!
-//! [`pack`] writes one out of what a clearance gives; [`verify`] is the only way to a [`Verified`], which
-//! [`Verified::open`] and [`Verified::open_into`] turn into the derivative when an identity, the clock, the base and
+//! [`pack`] writes one out of what a clearance gives; [`verify`] and [`signed`] are the only ways to a [`Signed`],
+//! which [`Signed::open`] and [`Signed::open_into`] turn into the derivative when an identity, the clock, the base and
 //! the use agree with the entitlement.
 
 mod active;
@@ -60,7 +60,7 @@ pub use seal::{Packed, pack};
 pub use seen::Seen;
 pub use tail::Tail;
 pub use trust::Trust;
-pub use verify::{Verified, verify};
+pub use verify::{Signed, signed, verify};
 pub use walk::is_paper;
 
 /// Where a bundle's renewal is looked for: `shop-1.0.0-acme.renewal` beside `shop-1.0.0-acme.sealed`.

@@ -1,4 +1,4 @@
-//! From a verified bundle to the derivative, FORMAT.md sections 3 and 7: judged first, decrypted as a stream, and kept
+//! From a signed bundle to the derivative, FORMAT.md sections 3 and 7: judged first, decrypted as a stream, and kept
 //! apart until the last age chunk, the ciphertext's digest, the papers and `model.sig` agree.
 
 use super::active::{self, Found};
@@ -8,8 +8,8 @@ use super::layout::{self, Head};
 use super::manifest::{Manifest, Payload};
 use super::opening::{self, Tar};
 use super::seen::{Seen, judge_clock};
-use super::verify::Verified;
-use super::walk::{LICENSES, PAYLOAD, is_paper};
+use super::verify::{Signed, check_digest, damaged};
+use super::walk::{LICENSES, is_paper};
 use super::{limits, model_sig};
 use crate::base::Fingerprint;
 use crate::data;
@@ -45,7 +45,7 @@ pub struct Opened {
     pub files: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
-impl Verified {
+impl Signed {
     /// Judges date, use, base, recipient, active content and serial.
     pub fn judge(&self, request: &Request<'_>) -> Result<()> {
         let entitlement = &self.manifest.entitlement;
@@ -110,14 +110,19 @@ impl Verified {
 
     fn unpack(&mut self, identities: &Identities, place: &mut Place) -> Result<()> {
         self.file.seek(SeekFrom::Start(self.payload)).at(&self.path)?;
-        let sealed = self.manifest.entries.last().expect("verified: the last entry is the payload");
+        let sealed = self.manifest.entries.last().expect("signed: the last entry is the payload");
         let payload = &self.manifest.payload;
-        let (files, digest) =
-            opening::open(&self.file, sealed.size, identities, payload.size, |tar| read_payload(tar, payload, place))?;
+        let opened =
+            opening::open(&self.file, sealed.size, identities, payload, |tar| read_payload(tar, payload, place));
+        let (files, digest) = match opened {
+            // most likely not the vendor's fault
+            Err(error) if matches!(error.code, Code::BadBundle | Code::Truncated) => {
+                return check_digest(&mut self.file, &self.path, sealed, self.payload).and(Err(error));
+            }
+            opened => opened?,
+        };
         if digest != sealed.sha256 {
-            return Err(
-                Error::new(Code::Damaged, format!("{PAYLOAD} changed while it was read")).with_hint("try again")
-            );
+            return Err(damaged(sealed));
         }
         check_files(&files, &self.manifest)?;
         let signed = place.model_sig(&files)?;
@@ -130,11 +135,13 @@ impl Verified {
 /// Unpacks to the very end of every layer; returns the digests of the files.
 fn read_payload(tar: &mut Tar<'_>, payload: &Payload, place: &mut Place) -> Result<BTreeMap<String, Sha256>> {
     let mut tar = layout::Reader::new(tar);
-    let (mut files, mut last) = (BTreeMap::new(), String::new());
+    let (mut files, mut last) = (BTreeMap::new(), (Rank::File, String::new()));
     while let Some(head) = tar.next_head()? {
-        if last == model_sig::NAME || (head.name != model_sig::NAME && head.name <= last) {
+        let next = (Rank::of(&head.name), head.name.clone());
+        if next <= last {
             return Err(bad(format!("{}: an entry of the payload that may not stand here", head.name)));
         }
+        last = next;
         if files.len() as u64 == payload.files {
             return Err(bad("the payload has more files than the manifest says"));
         }
@@ -142,16 +149,33 @@ fn read_payload(tar: &mut Tar<'_>, payload: &Payload, place: &mut Place) -> Resu
             // the signed size bounds what a header may ask for, before any memory is taken
             return Err(Error::new(Code::Truncated, format!("{}: the payload ends before its data does", head.name)));
         }
-        last.clone_from(&head.name);
         let digest = place.receive(&head, &mut tar)?;
         files.insert(head.name, digest);
     }
-    if last != model_sig::NAME || files.len() as u64 != payload.files {
+    if last.0 != Rank::Signature || files.len() as u64 != payload.files {
         return Err(bad("the payload does not end with model.sig, or has fewer files than the manifest says"));
     }
     match tar.into_inner().read(&mut [0]).map_err(|e| layout::read_error(&e))? {
         0 => Ok(files),
         _ => Err(bad("the payload's tar ends before the size that the manifest says")),
+    }
+}
+
+/// The order of the payload's entries; those of one rank ascend by name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    File,
+    Paper,
+    Signature,
+}
+
+impl Rank {
+    fn of(name: &str) -> Self {
+        match name {
+            model_sig::NAME => Rank::Signature,
+            _ if is_paper(name) => Rank::Paper,
+            _ => Rank::File,
+        }
     }
 }
 
@@ -260,8 +284,9 @@ mod tests {
     #[test]
     fn more_than_the_disk_holds_is_refused_before_a_byte_is_written() {
         let dir = tempfile::tempdir().unwrap();
-        let error = demand_space(dir.path(), &Payload { size: u64::MAX, files: 1 }).unwrap_err();
+        let payload = |size| Payload { size, files: 1, header: Sha256::of("") };
+        let error = demand_space(dir.path(), &payload(u64::MAX)).unwrap_err();
         assert_eq!(error.code, Code::TooLarge);
-        demand_space(dir.path(), &Payload { size: 1, files: 1 }).unwrap();
+        demand_space(dir.path(), &payload(1)).unwrap();
     }
 }

@@ -5,6 +5,7 @@ use super::frames::{Cutter, Decompressor};
 use super::keys::Identities;
 use super::layout::read_error;
 use super::limits::{MAX_FRAME_BYTES, PIECE_BYTES};
+use super::manifest::Payload;
 use super::ring::{Ring, cores};
 use super::stream::{self, GROUP, Group, Key, SEALED_CHUNK};
 use crate::digest::{Hashing, Sha256};
@@ -12,17 +13,21 @@ use crate::error::Result;
 use std::io::{self, BufRead, Read};
 use zeroize::Zeroizing;
 
-/// Opens `size` bytes of `sealed` and hands the tar of `content` bytes to `read`, which meets an error where it stands in
-/// the stream. Returns what that returns, and the digest of all that was sealed.
+/// Opens `size` bytes of `sealed` and hands the payload's tar to `read`, which meets an error where it stands in the
+/// stream. Returns what that returns, and the digest of all that was sealed.
+///
+/// No byte is decrypted, or parsed by more than age's own header, before the header is known to be the one that was
+/// signed: the key in it, which authenticates each chunk, is known to the vendor and to recipients alone.
 pub fn open<T>(
     sealed: impl Read + Send,
     size: u64,
     identities: &Identities,
-    content: u64,
+    payload: &Payload,
     read: impl FnOnce(&mut Tar<'_>) -> Result<T>,
 ) -> Result<(T, Sha256)> {
     let mut sealed = Hashing::new(sealed.take(size));
-    let (key, head) = stream::begin(&mut sealed, identities)?;
+    let is_signed = |header| if header == payload.header { Ok(()) } else { Err(stream::bad("another age header")) };
+    let (key, head) = stream::begin(&mut sealed, identities, is_signed)?;
     let mut source = Source { sealed: &mut sealed, left: size.saturating_sub(head), chunks: 0, is_begun: false };
     let (chunks, pieces) = (Ring::new(3, Group::new), Ring::new(3, Slot::new));
     let read = std::thread::scope(|scope| {
@@ -30,7 +35,7 @@ pub fn open<T>(
         scope.spawn(|| chunks.drive(0, |group| source.fill(group)));
         spawn_openers(scope, &chunks, &key);
         let plain = Plain::new(&chunks, |group| &mut group.bytes);
-        scope.spawn(|| cut(&pieces, Cutter::new(plain, content)));
+        scope.spawn(|| cut(&pieces, Cutter::new(plain, payload.size)));
         spawn_decompressors(scope, &pieces);
         read(&mut Tar::new(&pieces, |slot| &mut slot.piece))
     })?;
@@ -132,13 +137,14 @@ impl<T> BufRead for Stream<'_, T> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.bytes.len() {
             let (bytes, bytes_of) = (&mut self.bytes, self.bytes_of);
-            bytes.clear();
-            self.taken = 0;
             let swap = |item: &mut T| {
                 std::mem::swap(bytes, bytes_of(item));
                 Ok(())
             };
-            self.ring.take(swap).map_err(io::Error::other)?;
+            if !self.ring.take(swap).map_err(io::Error::other)? {
+                bytes.clear();
+            }
+            self.taken = 0;
         }
         Ok(&self.bytes[self.taken..])
     }

@@ -3,13 +3,12 @@
 //! The file has a temporary name until it is whole and on the disk. Memory is flat in the size of the derivative, which
 //! is read, hashed and compressed once for all bundles that are made of it (`content.rs`).
 
-use super::content::Pressed;
-use super::derivative;
+use super::derivative::{self, Measured};
 use super::entitlement::{Entitlement, salted};
-use super::layout::{BLOCK, Head, TRAILER, Writer};
+use super::layout::{BLOCK, Head, Writer};
 use super::manifest::{Entry, Manifest, Payload, ProductName, Vendor};
 use super::plan::PackPlan;
-use super::sealing::{self, Frames};
+use super::sealing;
 use super::walk::{LICENSES, MANIFEST, PAYLOAD, SIGNATURE};
 use super::{bom, limits, model_sig, notices, sign};
 use crate::data;
@@ -40,13 +39,9 @@ pub fn pack(plan: &PackPlan<'_>, out: &Path) -> Result<Packed> {
     let found = plan.content.found()?;
     found.demand(plan.active)?;
     let mut manifest = Manifest { active: found.kinds().collect(), ..draft(plan)? };
-    // any digest is as long as the right one, which is known when the files have been read: that needs the papers' sizes
-    let sizes = papers(plan, &manifest, Sha256::of(""))?;
-    let pressed = plan.content.press(&sizes.iter().map(|(head, _)| head.clone()).collect::<Vec<_>>())?;
-    let papers = papers(plan, &manifest, derivative::digest(&plan.content.measured()))?;
     let mut packed = None;
     data::write_atomically(out, |file| {
-        packed = Some(Writing { plan, papers: &papers, pressed: &pressed, out }.write(file, &mut manifest)?);
+        packed = Some(write(plan, out, file, &mut manifest)?);
         Ok(())
     })?;
     let (id, size) = packed.expect("written above");
@@ -79,7 +74,7 @@ fn draft(plan: &PackPlan<'_>) -> Result<Manifest> {
         recipe: plan.recipe.clone(),
         policy: plan.papers.policy,
         entitlement: Entitlement { customer, from, until, uses, machines, seats, salt, recipients },
-        payload: Payload { size: 0, files: 0 },
+        payload: Payload { size: 0, files: 0, header: Sha256::of("") },
         entries: Vec::new(),
     })
 }
@@ -117,56 +112,71 @@ fn papers(plan: &PackPlan<'_>, manifest: &Manifest, derivative: Sha256) -> Resul
     Ok(papers.into_iter().map(|(name, text)| (Head { name, size: text.len() as u64 }, text)).collect())
 }
 
-/// A bundle that is being written.
-struct Writing<'w> {
-    plan: &'w PackPlan<'w>,
-    papers: &'w [Paper],
-    pressed: &'w Pressed,
-    out: &'w Path,
+/// Writes the whole file; completes the manifest, and returns its digest and the file's size.
+fn write(plan: &PackPlan<'_>, path: &Path, file: &mut File, manifest: &mut Manifest) -> Result<(Sha256, u64)> {
+    let mut out = Writer::new(BufWriter::with_capacity(1 << 20, file));
+    // the papers name the derivative's digest, which is known when the files have been read: any other is as long
+    let room: u64 = papers(plan, manifest, Sha256::of(""))?.iter().map(|(head, _)| head.entry_bytes()).sum();
+    out.inner().seek(SeekFrom::Start(room + BLOCK as u64)).at(path)?;
+    let (papers, sealed) = seal(plan, manifest, |bytes| out.inner().write_all(bytes).at(path))?;
+    let head = Head { name: PAYLOAD.into(), size: sealed.size };
+    out.inner().write_all(&[0; BLOCK][..head.padding()]).at(path)?;
+    out.inner().rewind().at(path)?;
+    for (head, text) in &papers {
+        out.entry(head, &text[..]).at(path)?;
+    }
+    if out.inner().stream_position().at(path)? != room {
+        return Err(Error::new(Code::Io, "the papers are not as long as there was room for").with_hint("pack again"));
+    }
+    out.inner().write_all(&head.to_bytes()).at(path)?;
+    out.inner().seek(SeekFrom::End(0)).at(path)?;
+    manifest.entries.push(sealed);
+
+    let bytes = manifest.to_bytes();
+    Manifest::parse(&bytes)?; // what we would refuse to read is not written
+    let signature = sign::sign(&bytes, plan.signer)?;
+    for (name, data) in [(MANIFEST, &bytes), (SIGNATURE, &signature)] {
+        out.entry(&Head { name: name.into(), size: data.len() as u64 }, &data[..]).at(path)?;
+    }
+    let mut out = out.finish().at(path)?;
+    out.flush().at(path)?;
+    Ok((Sha256::of(&bytes), out.stream_position().at(path)?))
 }
 
-impl Writing<'_> {
-    /// Writes the whole file; completes the manifest, and returns its digest and the file's size.
-    fn write(&self, file: &mut File, manifest: &mut Manifest) -> Result<(Sha256, u64)> {
-        let path = self.out;
-        let mut out = Writer::new(BufWriter::with_capacity(1 << 20, file));
-        for (head, text) in self.papers {
-            out.entry(head, &text[..]).at(path)?;
-            manifest.entries.push(Entry { name: head.name.clone(), size: head.size, sha256: Sha256::of(text) });
-        }
-        let header_at = out.inner().stream_position().at(path)?;
-        out.inner().write_all(&[0; BLOCK]).at(path)?; // a file that was never finished ends here
-        let sealed = self.seal(manifest, |bytes| out.inner().write_all(bytes).at(path))?;
-        let head = Head { name: PAYLOAD.into(), size: sealed.size };
-        out.inner().write_all(&[0; BLOCK][..head.padding()]).at(path)?;
-        out.inner().seek(SeekFrom::Start(header_at)).at(path)?;
-        out.inner().write_all(&head.to_bytes()).at(path)?;
-        out.inner().seek(SeekFrom::End(0)).at(path)?;
-        manifest.entries.push(sealed);
+/// Writes the payload. States it and the papers, which are made on the way, in the manifest.
+fn seal(
+    plan: &PackPlan<'_>,
+    manifest: &mut Manifest,
+    write: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<(Vec<Paper>, Entry)> {
+    let (files, size) = plan.content.size();
+    let (mut written, mut length) = (Vec::new(), 0);
+    let sealed = plan.content.pieces(|pieces| {
+        let tail = |files: &[Measured]| {
+            written = papers(plan, manifest, derivative::digest(files))?;
+            let tail = tail(plan, manifest, files, &written)?;
+            length = tail.len() as u64;
+            Ok(tail)
+        };
+        sealing::seal(pieces, tail, plan.recipients, write)
+    })?;
+    let entry = |(head, text): &Paper| Entry { name: head.name.clone(), size: head.size, sha256: Sha256::of(text) };
+    manifest.entries = written.iter().map(entry).collect();
+    manifest.payload = Payload { size: size + length, files: files + written.len() as u64 + 1, header: sealed.header };
+    Ok((written, Entry { name: PAYLOAD.into(), size: sealed.size, sha256: sealed.sha256 }))
+}
 
-        let bytes = manifest.to_bytes();
-        Manifest::parse(&bytes)?; // what we would refuse to read is not written
-        let signature = sign::sign(&bytes, self.plan.signer)?;
-        for (name, data) in [(MANIFEST, &bytes), (SIGNATURE, &signature)] {
-            out.entry(&Head { name: name.into(), size: data.len() as u64 }, &data[..]).at(path)?;
-        }
-        let mut out = out.finish().at(path)?;
-        out.flush().at(path)?;
-        Ok((Sha256::of(&bytes), out.stream_position().at(path)?))
+/// What follows the files in the payload's tar: the papers, `model.sig` and its end.
+fn tail(plan: &PackPlan<'_>, manifest: &Manifest, files: &[Measured], papers: &[Paper]) -> Result<Vec<u8>> {
+    let files = files.iter().map(|file| (file.name.clone(), file.sha256));
+    let papers_too = papers.iter().map(|(head, text)| (head.name.clone(), Sha256::of(text)));
+    let digests: BTreeMap<String, Sha256> = files.chain(papers_too).collect();
+    let signed = model_sig::sign(&manifest.subject(), &digests, plan.signer)?;
+    let mut tail = Writer::new(Vec::new());
+    for (head, text) in papers {
+        tail.entry(head, &text[..]).expect("written to memory");
     }
-
-    /// Writes the payload; states its size and count in the manifest.
-    fn seal(&self, manifest: &mut Manifest, write: impl FnMut(&[u8]) -> Result<()>) -> Result<Entry> {
-        let files = self.plan.content.measured().into_iter().map(|file| (file.name, file.sha256));
-        let papers = manifest.entries.iter().map(|entry| (entry.name.clone(), entry.sha256));
-        let digests: BTreeMap<String, Sha256> = files.chain(papers).collect();
-        let signed = model_sig::sign(&manifest.subject(), &digests, self.plan.signer)?;
-        let head = Head { name: model_sig::NAME.into(), size: signed.len() as u64 };
-        let end = [&head.to_bytes()[..], &signed, &[0; BLOCK][..head.padding()], &[0; TRAILER]].concat();
-        let entries: Vec<_> = self.papers.iter().map(|(head, text)| (head.to_bytes(), &text[..])).collect();
-        let frames = Frames::new(self.pressed, &entries, &end)?;
-        manifest.payload = Payload { size: frames.size(), files: digests.len() as u64 + 1 };
-        let (sha256, size) = sealing::seal(frames, self.plan.recipients, write)?;
-        Ok(Entry { name: PAYLOAD.into(), size, sha256 })
-    }
+    let head = Head { name: model_sig::NAME.into(), size: signed.len() as u64 };
+    tail.entry(&head, &signed[..]).expect("written to memory");
+    Ok(tail.finish().expect("written to memory"))
 }

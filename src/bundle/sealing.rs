@@ -1,123 +1,42 @@
-//! The payload of one bundle, FORMAT.md section 3: what the product's bundles have in common, with this one's papers,
-//! encrypted on all cores as age does, and hashed once.
+//! The payload of one bundle, FORMAT.md section 3: the pieces of the derivative, then what is this bundle's own, encrypted
+//! on all cores as age does, and hashed once.
 
-use super::content::Pressed;
+use super::content::Pieces;
+use super::derivative::Measured;
 use super::frames::Compressor;
 use super::keys::Recipient;
-use super::layout::BLOCK;
-use super::limits::PIECE_BYTES;
+use super::limits::{MAX_FRAME_BYTES, PIECE_BYTES};
 use super::ring::{Ring, cores};
 use super::stream::{self, CHUNK, GROUP, Group, SEALED_CHUNK, TAG};
 use crate::digest::{Hasher, Sha256};
 use crate::error::Result;
 use zeroize::Zeroizing;
 
-/// The payload's tar, as a stream of frames.
-pub struct Frames<'p> {
-    pressed: &'p Pressed,
-    /// What goes where the pieces have room for it.
-    late: Vec<(u64, &'p [u8])>,
-    /// Bytes of the tar.
-    size: u64,
-    /// The piece that comes next.
-    next: usize,
-    compressor: Compressor,
-    piece: Zeroizing<Vec<u8>>,
-    frame: Vec<u8>,
-    /// How much of the frame was taken.
-    taken: usize,
-    /// How many chunks were filled.
-    chunks: u64,
+/// An age file that was written.
+pub struct Sealed {
+    /// Its bytes.
+    pub size: u64,
+    /// Of all of them.
+    pub sha256: Sha256,
+    /// Of those before its first chunk.
+    pub header: Sha256,
 }
 
-impl<'p> Frames<'p> {
-    /// The pieces with these papers, each a header and a text in the order of the tar, and this end: `model.sig` and the
-    /// zeros that close it.
-    pub fn new(pressed: &'p Pressed, papers: &'p [([u8; BLOCK], &'p [u8])], end: &'p [u8]) -> Result<Self> {
-        let places = &pressed.places;
-        let mut late = vec![(places.end, end)];
-        for (place, (header, text)) in places.papers.iter().zip(papers) {
-            late.extend([(place.start, &header[..]), (place.start + BLOCK as u64, *text)]);
-        }
-        let (compressor, size) = (Compressor::new()?, places.end + end.len() as u64);
-        let (piece, frame) = (Zeroizing::new(Vec::with_capacity(PIECE_BYTES)), Vec::new());
-        Ok(Self { pressed, late, size, next: 0, compressor, piece, frame, taken: 0, chunks: 0 })
-    }
-
-    /// Bytes of the tar.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Fills a group with the chunks that come next; `false` when there are no more.
-    fn fill(&mut self, group: &mut Group) -> Result<bool> {
-        group.bytes.clear();
-        (group.first, group.is_end) = (self.chunks, false);
-        while group.bytes.len() < GROUP * SEALED_CHUNK && !self.is_empty()? {
-            let start = group.bytes.len();
-            group.bytes.resize(start + SEALED_CHUNK, 0);
-            let filled = self.take(&mut group.bytes[start..start + CHUNK])?;
-            group.bytes.truncate(start + filled + TAG);
-            self.chunks += 1;
-        }
-        group.is_end = self.is_empty()?;
-        Ok(!group.bytes.is_empty())
-    }
-
-    fn take(&mut self, chunk: &mut [u8]) -> Result<usize> {
-        let mut filled = 0;
-        while filled < chunk.len() && !self.is_empty()? {
-            let part = &self.frame[self.taken..];
-            let count = part.len().min(chunk.len() - filled);
-            chunk[filled..filled + count].copy_from_slice(&part[..count]);
-            self.taken += count;
-            filled += count;
-        }
-        Ok(filled)
-    }
-
-    /// Is there nothing left? Else there is a frame of which something is.
-    fn is_empty(&mut self) -> Result<bool> {
-        if self.taken < self.frame.len() {
-            return Ok(false);
-        }
-        let start = (self.next * PIECE_BYTES) as u64;
-        if start >= self.size {
-            return Ok(true);
-        }
-        if !self.pressed.read(self.next, &mut self.frame, &mut self.piece)? {
-            self.piece.resize(PIECE_BYTES.min((self.size - start) as usize), 0);
-            self.late.iter().for_each(|(at, bytes)| lay(&mut self.piece, start, *at, bytes));
-            self.compressor.compress(&self.piece, &mut self.frame)?;
-        }
-        (self.next, self.taken) = (self.next + 1, 0);
-        Ok(false)
-    }
-}
-
-/// Lays what of `bytes`, at `at` in the tar, falls into a piece that begins at `start`.
-fn lay(piece: &mut [u8], start: u64, at: u64, bytes: &[u8]) {
-    let (from, to) = (at.max(start), (at + bytes.len() as u64).min(start + piece.len() as u64));
-    if from < to {
-        let part = &bytes[(from - at) as usize..(to - at) as usize];
-        piece[(from - start) as usize..(to - start) as usize].copy_from_slice(part);
-    }
-}
-
-/// Encrypts frames to recipients; what is written is an age file. Returns its digest and size.
+/// Encrypts the pieces, and after them what `tail` says when all files have been read; `write` gets an age file.
 pub fn seal(
-    mut frames: Frames<'_>,
+    pieces: &mut Pieces<'_>,
+    tail: impl FnOnce(&[Measured]) -> Result<Vec<u8>>,
     recipients: &[Recipient],
-    mut write: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<(Sha256, u64)> {
+    mut write: impl FnMut(&[u8]) -> Result<()> + Send,
+) -> Result<Sealed> {
     let (head, key) = stream::start(recipients)?;
     let mut hasher = Hasher::default();
     hasher.update(&head);
     write(&head)?;
+    let mut frames = Frames::new(pieces, tail)?;
     let ring = Ring::new(4, Group::new);
     std::thread::scope(|scope| {
         let _stop = ring.stop();
-        scope.spawn(|| ring.drive(0, |group| frames.fill(group)));
         for _ in 0..cores() {
             scope.spawn(|| ring.drive(1, |group| key.seal(group).map(|()| true)));
         }
@@ -127,9 +46,91 @@ pub fn seal(
                 Ok(true)
             })
         });
-        while ring.take(|group| write(&group.bytes))? {}
-        Ok(())
+        let writer = scope.spawn(|| {
+            while ring.take(|group| write(&group.bytes))? {}
+            Ok(())
+        });
+        ring.drive(0, |group| frames.fill(group));
+        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let size = hasher.bytes();
-    Ok((hasher.finish(), size))
+    Ok(Sealed { size, sha256: hasher.finish(), header: Sha256::of(head) })
+}
+
+/// The payload's tar, as a stream of frames.
+struct Frames<'p, 'c, T> {
+    pieces: &'p mut Pieces<'c>,
+    /// Not asked yet.
+    tail: Option<T>,
+    /// What follows the whole pieces, and how much of it was compressed.
+    end: Zeroizing<Vec<u8>>,
+    pressed: usize,
+    compressor: Compressor,
+    frame: Vec<u8>,
+    /// How much of the frame was taken.
+    taken: usize,
+    /// How many chunks were filled.
+    chunks: u64,
+}
+
+impl<'p, 'c, T: FnOnce(&[Measured]) -> Result<Vec<u8>>> Frames<'p, 'c, T> {
+    fn new(pieces: &'p mut Pieces<'c>, tail: T) -> Result<Self> {
+        let (compressor, frame) = (Compressor::new()?, Vec::with_capacity(MAX_FRAME_BYTES));
+        Ok(Self {
+            pieces,
+            tail: Some(tail),
+            end: Zeroizing::default(),
+            pressed: 0,
+            compressor,
+            frame,
+            taken: 0,
+            chunks: 0,
+        })
+    }
+
+    /// Fills a group with the chunks that come next; `false` when there are no more.
+    fn fill(&mut self, group: &mut Group) -> Result<bool> {
+        group.bytes.clear();
+        group.first = self.chunks;
+        while group.bytes.len() < GROUP * SEALED_CHUNK && self.has_more()? {
+            let end = group.bytes.len() + CHUNK;
+            while group.bytes.len() < end && self.has_more()? {
+                let part = &self.frame[self.taken..];
+                let part = &part[..part.len().min(end - group.bytes.len())];
+                group.bytes.extend_from_slice(part);
+                self.taken += part.len();
+            }
+            group.bytes.extend_from_slice(&[0; TAG]);
+            self.chunks += 1;
+        }
+        group.is_end = !self.has_more()?;
+        Ok(!group.bytes.is_empty())
+    }
+
+    /// Is there something left of the frame, or else another one?
+    fn has_more(&mut self) -> Result<bool> {
+        if self.taken < self.frame.len() {
+            return Ok(true);
+        }
+        self.taken = 0;
+        if self.tail.is_some() && self.pieces.next_frame(&mut self.frame)? {
+            return Ok(true);
+        }
+        if let Some(tail) = self.tail.take() {
+            let (rest, files) = self.pieces.end()?;
+            let tail = tail(&files)?;
+            self.end.reserve_exact(rest.len() + tail.len()); // once: what a growing Vec leaves behind nobody wipes
+            self.end.extend_from_slice(rest);
+            self.end.extend_from_slice(&tail);
+        }
+        self.frame.clear();
+        let left = &self.end[self.pressed..];
+        let piece = &left[..left.len().min(PIECE_BYTES)];
+        self.pressed += piece.len();
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        self.compressor.compress(piece, &mut self.frame)?;
+        Ok(true)
+    }
 }

@@ -4,6 +4,7 @@
 use super::keys::{self, Identities, Recipient};
 use super::layout;
 use super::walk::PAYLOAD;
+use crate::digest::{Hasher, Sha256};
 use crate::error::{Code, Error, Result};
 use age::secrecy::ExposeSecret as _;
 use age_core::format::{FileKey, Stanza};
@@ -119,14 +120,22 @@ pub fn start(recipients: &[Recipient]) -> Result<(Vec<u8>, Key)> {
 }
 
 /// Reads an age file up to its first chunk; returns the key of its chunks, and how many bytes those before them are.
-pub fn begin(input: impl Read, identities: &Identities) -> Result<(Key, u64)> {
-    let mut input = Recording { input, last: [0; NONCE], bytes: 0 };
-    let decryptor = age::Decryptor::new(&mut input).map_err(|e| refused(&e))?;
+/// `check` is shown their digest before any identity meets what they say.
+pub fn begin(
+    input: impl Read,
+    identities: &Identities,
+    check: impl FnOnce(Sha256) -> Result<()>,
+) -> Result<(Key, u64)> {
+    let read = RefCell::new(Head::default());
+    let decryptor = age::Decryptor::new(Recording { input, read: &read }).map_err(|e| refused(&e))?;
+    let Head { hasher, last } = read.take();
+    let bytes = hasher.bytes();
+    check(hasher.finish())?;
     let seen = RefCell::new(None);
     let watched: Vec<_> = identities.as_age().map(|inner| Watched { inner, seen: &seen }).collect();
     drop(decryptor.decrypt(watched.iter().map(|key| key as &dyn age::Identity)).map_err(|e| refused(&e))?);
-    let key = Key::new(&seen.take().expect("an identity has unwrapped the file key"), &input.last);
-    Ok((key, input.bytes))
+    let key = Key::new(&seen.take().expect("an identity has unwrapped the file key"), &last);
+    Ok((key, bytes))
 }
 
 fn refused(error: &age::DecryptError) -> Error {
@@ -151,7 +160,7 @@ fn refused(error: &age::DecryptError) -> Error {
     }
 }
 
-fn bad(message: &str) -> Error {
+pub fn bad(message: &str) -> Error {
     Error::new(Code::BadBundle, format!("the payload can't be read: {message}"))
 }
 
@@ -188,21 +197,29 @@ impl age::Identity for Watched<'_, dyn age::Identity> {
     }
 }
 
-/// A reader that counts, and keeps the last bytes: age reads the nonce last.
-struct Recording<R> {
-    input: R,
+/// What stands before the first chunk.
+#[derive(Default)]
+struct Head {
+    hasher: Hasher,
+    /// age reads the nonce last.
     last: [u8; NONCE],
-    bytes: u64,
 }
 
-impl<R: Read> Read for Recording<R> {
+/// A reader that notes what age reads.
+struct Recording<'r, R> {
+    input: R,
+    read: &'r RefCell<Head>,
+}
+
+impl<R: Read> Read for Recording<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
+        let mut read = self.read.borrow_mut();
+        read.hasher.update(&buffer[..count]);
         for byte in &buffer[count.saturating_sub(NONCE)..count] {
-            self.last.rotate_left(1);
-            self.last[NONCE - 1] = *byte;
+            read.last.rotate_left(1);
+            read.last[NONCE - 1] = *byte;
         }
-        self.bytes += count as u64;
         Ok(count)
     }
 }
@@ -210,7 +227,6 @@ impl<R: Read> Read for Recording<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Sha256;
     use std::io::Write as _;
 
     const LENGTHS: [usize; 9] =
@@ -254,7 +270,7 @@ mod tests {
     }
 
     fn open(identities: &Identities, file: &[u8]) -> Result<Vec<u8>> {
-        let (key, head) = begin(file, identities)?;
+        let (key, head) = begin(file, identities, |_| Ok(()))?;
         let sealed = &file[head as usize..];
         let mut groups: Vec<&[u8]> = sealed.chunks(GROUP * SEALED_CHUNK).collect();
         if groups.is_empty() {

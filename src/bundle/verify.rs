@@ -1,4 +1,4 @@
-//! Is a bundle whole, and from whom? FORMAT.md section 7. `Verified` is made here only, and owns the open file.
+//! Is a bundle whole, and from whom? FORMAT.md section 7. `Signed` is made here only, and owns the open file.
 
 use super::active::Active;
 use super::admission::Admission;
@@ -18,8 +18,9 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A whole bundle by a trusted vendor.
-pub struct Verified {
+/// A bundle that a trusted vendor signed, with papers that are whole. Its payload is hashed by [`verify`], or else while it
+/// is opened.
+pub struct Signed {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) manifest: Manifest,
@@ -31,7 +32,7 @@ pub struct Verified {
     pub(super) allowed: BTreeSet<Active>,
 }
 
-impl Verified {
+impl Signed {
     /// What was signed.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -84,30 +85,36 @@ impl Verified {
 }
 
 /// Checks layout, signature and the digest of every entry; tells the entitlement but does not judge it.
-pub fn verify(path: &Path, trust: &Trust) -> Result<Verified> {
-    let mut walked = Walked::read(path)?;
-    verify_walked(&mut walked, trust).map_err(|e| at(path, e)).map(|(manifest, signer)| Verified {
-        path: walked.path,
-        file: walked.file,
-        id: Sha256::of(&walked.manifest),
-        payload: walked.entries.last().expect("a bundle has a payload").start,
-        manifest,
-        signer,
-        renewal: None,
-        allowed: BTreeSet::new(),
-    })
+pub fn verify(path: &Path, trust: &Trust) -> Result<Signed> {
+    examine(path, trust, |entries| entries.len())
 }
 
-fn verify_walked(walked: &mut Walked, trust: &Trust) -> Result<(Manifest, PublicKey)> {
-    let (manifest, signer) = signed(&walked.manifest, &walked.signature, trust)?;
-    check_entries(&manifest.entries, &walked.entries)?;
-    check_digests(&mut walked.file, &walked.path, &manifest.entries, &walked.entries)?;
-    let signer = trusted(&manifest, Sha256::of(&walked.manifest), signer, trust)?.clone();
-    Ok((manifest, signer))
+/// What [`verify`] does, but for the payload's digest: for who opens the bundle next, which hashes it on the way.
+pub fn signed(path: &Path, trust: &Trust) -> Result<Signed> {
+    examine(path, trust, |entries| entries.len() - 1)
+}
+
+fn examine(path: &Path, trust: &Trust, hashed: fn(&[Placed]) -> usize) -> Result<Signed> {
+    let mut walked = Walked::read(path)?;
+    let entries = std::mem::take(&mut walked.entries);
+    let payload = entries.last().expect("a bundle has a payload").start;
+    let mut proven = || {
+        let (manifest, signer) = claimed(&walked.manifest, &walked.signature, trust)?;
+        check_entries(&manifest.entries, &entries)?;
+        for (entry, placed) in manifest.entries.iter().zip(&entries[..hashed(&entries)]) {
+            check_digest(&mut walked.file, &walked.path, entry, placed.start)?;
+        }
+        let signer = trusted(&manifest, Sha256::of(&walked.manifest), signer, trust)?.clone();
+        Ok((manifest, signer))
+    };
+    let (manifest, signer) = proven().map_err(|e| at(path, e))?;
+    let id = Sha256::of(&walked.manifest);
+    let (path, file, allowed) = (walked.path, walked.file, BTreeSet::new());
+    Ok(Signed { path, file, manifest, signer, payload, id, renewal: None, allowed })
 }
 
 /// The manifest, and the key that signed it, where that is one of the trusted.
-pub(super) fn signed<'t>(
+pub(super) fn claimed<'t>(
     manifest: &[u8],
     signature: &[u8],
     trust: &'t Trust,
@@ -159,15 +166,15 @@ fn check_entries(signed: &[Entry], found: &[Placed]) -> Result<()> {
     Err(Error::new(Code::BadBundle, "the entries are not those that the manifest names"))
 }
 
-fn check_digests(file: &mut File, path: &Path, signed: &[Entry], found: &[Placed]) -> Result<()> {
-    for (entry, placed) in signed.iter().zip(found) {
-        file.seek(SeekFrom::Start(placed.start)).at(path)?;
-        let mut hasher = Hasher::default();
-        hasher.read_all(file.take(placed.head.size)).map_err(|e| layout::read_error(&e))?;
-        if hasher.finish() != entry.sha256 {
-            return Err(Error::new(Code::Damaged, format!("{}: not the bytes that were signed", entry.name))
-                .with_hint("copy or download it again; if it stays so, ask the vendor"));
-        }
-    }
-    Ok(())
+/// Hashes an entry's data.
+pub(super) fn check_digest(file: &mut File, path: &Path, entry: &Entry, start: u64) -> Result<()> {
+    file.seek(SeekFrom::Start(start)).at(path)?;
+    let mut hasher = Hasher::default();
+    hasher.read_all(file.take(entry.size)).map_err(|e| layout::read_error(&e))?;
+    if hasher.finish() == entry.sha256 { Ok(()) } else { Err(damaged(entry)) }
+}
+
+pub(super) fn damaged(entry: &Entry) -> Error {
+    Error::new(Code::Damaged, format!("{}: not the bytes that were signed", entry.name))
+        .with_hint("copy or download it again; if it stays so, ask the vendor")
 }

@@ -45,7 +45,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     };
     let mut bundles = Vec::new();
     if product.declared_use.ship != Ship::Nothing {
-        let shipment = Shipment::gather(&product, &base, &state, say)?;
+        let shipment = Shipment::gather(&product, &base, product.customers.len(), &state, say)?;
         let mut stages = Stages::read(&state);
         for customer in &product.customers {
             bundles.push(shipment.seal(&judged, customer, &mut stages)?);

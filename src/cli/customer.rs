@@ -2,10 +2,10 @@
 
 use super::say::{Say, visible};
 use super::secret::Secret;
-use sealwright::bundle::{Active, Admission, Identities, Person, Seen, Trust, Verified, renewal_beside, verify};
+use sealwright::bundle::{self, Active, Admission, Identities, Person, Seen, Signed, Trust, renewal_beside};
 use sealwright::error::{Code, Error, Result};
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Whose bundles are taken; `verify`, `open` and `run` share it.
@@ -47,33 +47,40 @@ pub struct BundleArgs {
 
 impl BundleArgs {
     /// The bundle, whole, from a vendor that is trusted and let in by the rule, with its renewal where there is one.
-    pub fn verified(&self, say: &Say) -> Result<Verified> {
-        let rule = self.trust.rule()?;
-        let mut verified = self.trusted(say)?;
-        rule.map_or(Ok(()), |rule| verified.admit(&rule, jiff::Timestamp::now()))?;
-        Ok(verified)
+    pub fn verified(&self, say: &Say) -> Result<Signed> {
+        self.taken(bundle::verify, say)
     }
 
-    fn trusted(&self, say: &Say) -> Result<Verified> {
+    fn taken(&self, read: Read, say: &Say) -> Result<Signed> {
+        let rule = self.trust.rule()?;
+        let mut signed = self.trusted(read, say)?;
+        rule.map_or(Ok(()), |rule| signed.admit(&rule, jiff::Timestamp::now()))?;
+        Ok(signed)
+    }
+
+    fn trusted(&self, read: Read, say: &Say) -> Result<Signed> {
         let trust = self.trust.read()?;
-        let verified = verify(&self.bundle, &trust)?;
+        let signed = read(&self.bundle, &trust)?;
         if let Some(path) = &self.renewal {
-            return verified.renew(path, &trust);
+            return signed.renew(path, &trust);
         }
         let beside = renewal_beside(&self.bundle);
         if !beside.is_file() {
-            return Ok(verified);
+            return Ok(signed);
         }
-        match verified.renew(&beside, &trust) {
+        match signed.renew(&beside, &trust) {
             // one of an older bundle may still lie there
             Err(error) if error.code == Code::WrongBundle => {
                 say.note(visible(&format!("not used: {error}")));
-                verify(&self.bundle, &trust)
+                read(&self.bundle, &trust)
             }
             renewed => renewed,
         }
     }
 }
+
+/// How a bundle is read: hashed now, or while it is opened.
+type Read = fn(&Path, &Trust) -> Result<Signed>;
 
 #[derive(clap::Args)]
 pub struct CustomerArgs {
@@ -94,16 +101,17 @@ fn active(word: &str) -> Result<Active, String> {
 }
 
 impl CustomerArgs {
-    /// The bundle, whole and from a vendor that is trusted, with its renewal where there is one.
-    pub fn verified(&self, say: &Say) -> Result<Verified> {
-        Ok(self.bundle.verified(say)?.allow_active(self.allow_active.iter().copied()))
+    /// The bundle, from a vendor that is trusted, with its renewal where there is one; what opens it finds out whether it is
+    /// whole.
+    pub fn signed(&self, say: &Say) -> Result<Signed> {
+        Ok(self.bundle.taken(bundle::signed, say)?.allow_active(self.allow_active.iter().copied()))
     }
 
     /// What opens it: the identity that was given, or else the passphrase that it is sealed with.
-    pub fn identities(&self, verified: &Verified, say: &Say) -> Result<Identities> {
+    pub fn identities(&self, signed: &Signed, say: &Say) -> Result<Identities> {
         match &self.identity {
             Some(path) => Identities::read(path, Arc::new(AtTerminal(*say))),
-            None if verified.manifest().entitlement.wants_passphrase() => {
+            None if signed.manifest().entitlement.wants_passphrase() => {
                 Secret::Bundle.ask("passphrase of the bundle", say).map(Identities::passphrase)
             }
             None => Err(Error::new(Code::Usage, "the bundle is sealed for a key, and no `--identity` was given")

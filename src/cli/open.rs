@@ -24,8 +24,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
-    let verified = args.customer.verified(say)?;
-    let identities = args.customer.identities(&verified, say)?;
+    let signed = args.customer.signed(say)?;
+    let identities = args.customer.identities(&signed, say)?;
     let base =
         args.base.as_ref().map(|place| place.open(Extent::Whole, &args.network, say)?.fingerprint()).transpose()?;
     let request = Request {
@@ -35,7 +35,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
         wanted: Use::Open,
         seen: &Seen::of_user()?,
     };
-    let manifest = verified.open_into(&request, &args.out)?;
+    let manifest = signed.open_into(&request, &args.out)?;
     if say.is_json() {
         say.json(&serde_json::json!({"opened": args.out, "manifest": manifest}));
         return Ok(Answer::Yes);

@@ -42,10 +42,11 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
     let policies = args.preflight.policies()?;
     let judged = args.preflight.judge(&product, &base, &policies)?;
-    let shipment = Shipment::gather(&product, &base, &state, say)?;
+    let customers = chosen(&product, &args.customer)?;
+    let shipment = Shipment::gather(&product, &base, customers.len(), &state, say)?;
     let mut stages = Stages::read(&state);
     let mut bundles = Vec::new();
-    for customer in chosen(&product, &args.customer)? {
+    for customer in customers {
         let sealed = shipment.seal(&judged, customer, &mut stages)?;
         if !say.is_json() {
             say.note(sealed.line());
@@ -126,10 +127,10 @@ pub struct Shipment<'a> {
 
 impl<'a> Shipment<'a> {
     /// The derivative that the product file names, and the key that signs it.
-    pub fn gather(product: &'a Product, base: &Base, state: &State, say: &'a Say) -> Result<Self> {
+    pub fn gather(product: &'a Product, base: &Base, customers: usize, state: &State, say: &'a Say) -> Result<Self> {
         let fingerprint = base.fingerprint()?;
         let derivative = Derivative::of(product, base, &fingerprint, state, say)?;
-        let content = Content::new(&derivative.files, state.folder())?;
+        let content = Content::new(&derivative.files, (customers > 1).then(|| state.folder()))?;
         let signer = signing_key(product, state, say)?;
         let ledger = Ledger::of(&product.folder, state.folder());
         Ok(Self { product, base_name: base.name(), fingerprint, derivative, content, signer, ledger, say })

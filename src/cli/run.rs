@@ -91,11 +91,11 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// Verified, then judged by date, use, base, recipient and serial, then decrypted into memory.
+/// Proven to be the vendor's, then judged by date, use, base, recipient and serial, then decrypted into memory.
 fn open(args: &Args, base: &Base, say: &Say) -> Result<Opened> {
-    let verified = args.customer.verified(say)?;
-    let identities = args.customer.identities(&verified, say)?;
-    verified.open(&Request {
+    let signed = args.customer.signed(say)?;
+    let identities = args.customer.identities(&signed, say)?;
+    signed.open(&Request {
         identities: &identities,
         now: jiff::Timestamp::now(),
         base: Some(&base.fingerprint()?),

@@ -25,7 +25,7 @@ FINGERPRINT = {'weights': HEX, 'config': HEX, 'tokenizer': HEX, 'template': HEX}
 SHAPES = {MANIFEST: {
     'format': TEXT, 'development': BOOL, 'vendor': VENDOR, 'issued': INT, 'serial': INT, 'policy': HEX,
     'product': {'name': SLUG, 'title': TEXT, 'version': re.compile('[A-Za-z0-9][A-Za-z0-9.+-]*')},
-    'bases': [{'name': TEXT, 'fingerprint': FINGERPRINT}], 'payload': {'size': INT, 'files': INT},
+    'bases': [{'name': TEXT, 'fingerprint': FINGERPRINT}], 'payload': {'size': INT, 'files': INT, 'header': HEX},
     'active?': [ACTIVE], 'recipe?': {'method': TEXT, 'rank': INT, 'alpha': TEXT, 'targets': [TEXT]},
     'entitlement': {'customer': SLUG, 'from?': DATE, 'until': DATE, 'uses': [re.compile('open|run|serve')],
                     'machines?': INT, 'seats?': INT, 'salt': HEX, 'recipients': [HEX]},
@@ -152,10 +152,13 @@ def recipients_of(identity):
         public = blob[at + 8:at + 8 + struct.unpack_from('>I', blob, at + 4)[0]]
         return ['ssh-ed25519 ' + base64.b64encode(public).decode()]
     return run('age-keygen', '-y', identity).stdout.decode().split()
-def decrypt(file, entry, args, folder):
+def decrypt(file, entry, header, args, folder):
     plain = folder / 'payload.tar.zst'; sealed = folder / 'payload.age'
     with open(sealed, 'wb') as sink: hashed = digest(file, entry, sink)
-    stanzas = re.findall(rb'(?m)^-> (\S+)(?: (.*))?$', sealed.open('rb').read(16 * MiB).split(b'\n---')[0])
+    begin = sealed.open('rb').read(16 * MiB); lines = begin.split(b'\n--- ')[0]
+    end = begin.find(b'\n', len(lines) + 1) + 1 or len(begin)
+    demand(sha(begin[:end + 16]) == header)
+    stanzas = re.findall(rb'(?m)^-> (\S+)(?: (.*))?$', lines)
     for kind, rest in stanzas:
         if kind == b'scrypt':
             demand(len(stanzas) == 1); demand(not args.identity, 'wrong-customer')
@@ -231,15 +234,16 @@ def open_bundle(args, file, found, manifest, key, state):
     demand(shutil.disk_usage(out.absolute().parent).free > size, 'too-large'); demand(not out.exists(), 'output-exists')
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
         folder = Path(folder); sealed = manifest['entries'][-1]
-        plain, hashed = decrypt(file, found[-3], args, folder); demand(hashed == sealed['sha256'], 'damaged')
+        plain, hashed = decrypt(file, found[-3], manifest['payload']['header'], args, folder); demand(hashed == sealed['sha256'], 'damaged')
         with open(unframed(plain, size, folder), 'rb') as tar:
             inner = entries(tar, size, 65536, limit=lambda name: 16 * MiB if name == 'model.sig' else 1 << 53)
             digests = {entry[0]: digest(tar, entry) for entry in inner}
             *files, last = [entry[0] for entry in inner]; papers = [one['name'] for one in manifest['entries'][:-1]]
-            demand(len(inner) == manifest['payload']['files'] and last == 'model.sig' and files == sorted(files))
+            demand(len(inner) == manifest['payload']['files'] and last == 'model.sig')
+            demand(files == sorted(set(files) - set(papers)) + papers)
             demand({name for name in files if name.startswith('LICENSES/')} <= set(papers))
             for one in manifest['entries'][:-1]: demand(digests.get(one['name']) == one['sha256'])
-            check_model_sig(read(tar, inner[-1]), key, manifest, files, digests)
+            check_model_sig(read(tar, inner[-1]), key, manifest, sorted(files), digests)
             for entry in inner:
                 target = folder / 'out' / entry[0]; target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, 'wb') as sink: digest(tar, entry, sink)

@@ -3,7 +3,7 @@
 use super::artifact::{self, Artifact, Descriptor};
 use super::reference::{Reference, Target};
 use super::session::Session;
-use crate::bundle::{self, Admission, Tail, Trust, Verified};
+use crate::bundle::{self, Admission, Signed, Tail, Trust};
 use crate::data;
 use crate::digest::Sha256;
 use crate::error::{AtPath, Code, Error, Result};
@@ -31,7 +31,7 @@ pub struct Pulled {
     /// Where it lies.
     pub path: PathBuf,
     /// What `verify` says of it.
-    pub verified: Verified,
+    pub verified: Signed,
 }
 
 /// Fetches an artifact's manifest and the bundle's end.
@@ -179,7 +179,7 @@ impl Offer {
 }
 
 /// Whole, from a trusted vendor, and let in.
-fn verify(path: &Path, trust: &Trust, rule: Option<&Admission>) -> Result<Verified> {
+fn verify(path: &Path, trust: &Trust, rule: Option<&Admission>) -> Result<Signed> {
     let mut verified = bundle::verify(path, trust)?;
     rule.map_or(Ok(()), |rule| verified.admit(rule, jiff::Timestamp::now()))?;
     Ok(verified)

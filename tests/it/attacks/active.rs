@@ -1,7 +1,7 @@
 //! What can run when it is loaded: manifests that lie about it, and the ways to hide it. Each bundle is signed by the
 //! trusted key, so that only the look at what was unpacked can tell.
 
-use super::forge::{Forge, file};
+use super::forge::Forge;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use sealwright::Code;
@@ -135,8 +135,7 @@ fn hidden() -> Vec<(&'static str, &'static str, Vec<u8>, Active)> {
 fn what_the_manifest_does_not_state_is_found() {
     for (what, name, bytes, kind) in hidden() {
         let mut forge = Forge::honest();
-        forge.inner.push(file(name, &bytes));
-        forge.inner.sort();
+        forge.add(name, &bytes);
         assert_eq!(forge.code(what), Err(Code::UndeclaredContent), "{what}");
         // what is allowed and not stated is a lie all the same
         forge.allowed = Active::ALL;
@@ -193,8 +192,7 @@ fn what_is_plain_data_is_silent() {
     ] {
         let mut forge = Forge::honest();
         forge.inner.retain(|(n, _)| n != name);
-        forge.inner.push(file(name, &bytes));
-        forge.inner.sort();
+        forge.add(name, &bytes);
         assert_eq!(forge.code(name), Ok(()), "{name}");
     }
 }

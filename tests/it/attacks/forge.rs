@@ -66,10 +66,8 @@ impl Forge {
             file("bom.cdx.json", b"{}"),
             file("report.json", b"{}"),
         ];
-        let mut inner = papers.clone();
-        inner.push(file("adapter_config.json", b"{}"));
-        inner.push(file("adapter_model.safetensors", &[7; 3000]));
-        inner.sort();
+        let mut inner = vec![file("adapter_config.json", b"{}"), file("adapter_model.safetensors", &[7; 3000])];
+        inner.extend(papers.clone());
         Self {
             papers,
             inner,
@@ -100,7 +98,8 @@ impl Forge {
         (self.on_cipher)(&mut cipher);
         let mut entries = self.papers.clone();
         entries.push(("payload.tar.zst.age".into(), cipher));
-        let mut manifest = self.manifest(&entries, payload.len(), inner.len());
+        let payload = json!({"size": payload.len(), "files": inner.len(), "header": Sha256::of(head(&entries[5].1))});
+        let mut manifest = self.manifest(&entries, payload);
         (self.on_manifest)(&mut manifest);
         let mut text = String::from_utf8(serde_json_canonicalizer::to_vec(&manifest).unwrap()).unwrap();
         (self.on_manifest_text)(&mut text);
@@ -113,7 +112,7 @@ impl Forge {
         bundle
     }
 
-    fn manifest(&self, entries: &Files, size: usize, files: usize) -> Value {
+    fn manifest(&self, entries: &Files, payload: Value) -> Value {
         let identity = identities().recipients().next().unwrap().to_string();
         let salt = Sha256::of("salt");
         let entries: Vec<_> = entries
@@ -134,13 +133,22 @@ impl Forge {
                 "customer": "acme", "until": "2099-12-31", "uses": ["open"], "salt": salt,
                 "recipients": [Sha256::of([&salt.0[..], identity.as_bytes()].concat())],
             },
-            "payload": {"size": size, "files": files},
+            "payload": payload,
             "entries": entries,
         })
     }
 
+    /// Puts another file of the derivative into the payload, where it belongs.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) {
+        let is_file = |name: &str| !self.papers.iter().any(|(paper, _)| paper == name);
+        let at = self.inner.partition_point(|(other, _)| is_file(other) && other.as_str() < name);
+        self.inner.insert(at, file(name, bytes));
+    }
+
     fn model_sig(&self) -> Value {
-        let digests: Vec<_> = self.inner.iter().map(|(name, data)| (name, Sha256::of(data))).collect();
+        let mut inner: Vec<_> = self.inner.iter().collect();
+        inner.sort();
+        let digests: Vec<_> = inner.into_iter().map(|(name, data)| (name, Sha256::of(data))).collect();
         let root = Sha256::of(digests.iter().flat_map(|(_, d)| d.0).collect::<Vec<_>>());
         let resources: Vec<_> = digests
             .iter()
@@ -261,6 +269,13 @@ fn tar(files: &Files) -> Vec<u8> {
 
 pub fn frames(tar: &[u8]) -> Vec<u8> {
     tar.chunks(1 << 20).flat_map(|piece| zstd::bulk::compress(piece, 1).unwrap()).collect()
+}
+
+/// What stands before an age file's first chunk: lines up to that of the MAC, and 16 bytes; all of what is no age file.
+fn head(cipher: &[u8]) -> &[u8] {
+    let line = cipher.windows(5).position(|w| w == b"\n--- ").map_or(cipher.len(), |at| at + 1);
+    let end = cipher[line..].iter().position(|b| *b == b'\n').map_or(cipher.len(), |at| line + at + 1);
+    &cipher[..cipher.len().min(end + 16)]
 }
 
 fn encrypt(bytes: &[u8]) -> Vec<u8> {

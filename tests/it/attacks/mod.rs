@@ -47,18 +47,19 @@ fn names_in_the_payload() {
         ["../../escape.json", "/etc/escape", "a/../../b", "a\\..\\b", ".ssh/config", "NUL.json", "x.", "a//b", "é"];
     for name in names {
         let mut forge = Forge::honest();
-        forge.inner.push(file(name, b"x"));
-        forge.inner.sort();
+        forge.add(name, b"x");
         assert_eq!(forge.code(name), Err(Code::BadBundle), "{name}");
     }
     expect(&[
-        ("twice", Code::BadBundle, |f| f.inner.insert(0, file("LICENSES/MIT.txt", b"text"))),
-        ("case collision", Code::BadBundle, |f| f.inner.push(file("adapter_model.SAFETENSORS", b""))),
-        ("a file that is a folder", Code::BadBundle, |f| f.inner.push(file("adapter_model.safetensors/x", b""))),
+        ("twice", Code::BadBundle, |f| f.inner.insert(2, file("LICENSES/MIT.txt", b"text"))),
+        ("case collision", Code::BadBundle, |f| f.add("adapter_model.SAFETENSORS", b"")),
+        ("a file that is a folder", Code::BadBundle, |f| f.add("adapter_model.safetensors/x", b"")),
         ("out of order", Code::BadBundle, |f| f.inner.reverse()),
-        ("a paper that differs", Code::BadBundle, |f| f.inner[2].1 = b"other notice".to_vec()),
-        ("a paper that is missing", Code::BadBundle, |f| drop(f.inner.remove(2))),
-        ("a licence more", Code::BadBundle, |f| f.inner.insert(1, file("LICENSES/X.txt", b""))),
+        ("papers before files", Code::BadBundle, |f| f.inner.rotate_left(2)),
+        ("in the order of names alone", Code::BadBundle, |f| f.inner.sort()),
+        ("a paper that differs", Code::BadBundle, |f| f.inner[4].1 = b"other notice".to_vec()),
+        ("a paper that is missing", Code::BadBundle, |f| drop(f.inner.remove(4))),
+        ("a licence more", Code::BadBundle, |f| f.inner.insert(3, file("LICENSES/X.txt", b""))),
         ("two model.sig", Code::BadBundle, |f| f.inner.push(file("model.sig", b"{}"))),
     ]);
 }
@@ -198,6 +199,12 @@ fn the_manifest() {
         }),
         ("a payload that is larger than it is", Code::BadBundle, |f| {
             f.on_manifest = |m| m["payload"]["size"] = json!(m["payload"]["size"].as_u64().unwrap() + 512)
+        }),
+        ("another age header", Code::BadBundle, |f| {
+            f.on_manifest = |m| m["payload"]["header"] = json!(Sha256::of("x"))
+        }),
+        ("no age header", Code::BadBundle, |f| {
+            f.on_manifest = |m| drop(m["payload"].as_object_mut().unwrap().remove("header"))
         }),
         ("fewer files than there are", Code::BadBundle, |f| f.on_manifest = |m| m["payload"]["files"] = json!(7)),
         ("more files than there are", Code::BadBundle, |f| f.on_manifest = |m| m["payload"]["files"] = json!(9)),
