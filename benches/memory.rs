@@ -52,12 +52,13 @@ fn main() -> std::io::Result<()> {
         sizes.write(&base, &tiny::tokenizer(), bytes);
         let train = format!("rank = 16\nalpha = 32\nbatch = {rows}\nmicro-batch = {rows}\nsequence = {tokens}");
         let folder = dir.path().join("product");
-        product(&folder, &base, rows, tokens, of_base, &train);
+        let bytes_of_row = tokens - 8; // a token each: with its marks a text fills a row, and needs no second one
+        product(&folder, &base, rows, bytes_of_row, of_base, &train);
         let mut held = Held::of(program, &folder);
         if let Some(share) = share {
             let spare = (held.said("activations") as f64 * (1.0 - share)) as u64;
             let train = format!("{train}\nmemory = \"{} MiB\"", (held.said("planned") - spare) >> 20);
-            product(&folder, &base, rows, tokens, of_base, &train);
+            product(&folder, &base, rows, bytes_of_row, of_base, &train);
             held = Held::of(program, &folder);
         }
         writeln!(
