@@ -122,6 +122,8 @@ codes! {
     Offline = "offline", 2;
     /// What was fetched is not what was promised.
     WrongDigest = "wrong-digest", 1;
+    /// The ranks of a training did not meet, or one of them ended.
+    Ranks = "ranks", 2;
     /// Another process uses the product folder.
     Locked = "locked", 2;
     /// Stopped by Ctrl-C; what was done is saved.

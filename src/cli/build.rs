@@ -40,7 +40,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     let report = &judged.report;
     let clearance = report.clear()?;
     let trained = match product.train {
-        Some(_) => Some(train::adapter_of(&product, &base, false, &Ranks::alone(), say)?),
+        Some(_) => Some(train::adapter_of(&product, &base, false, &Ranks::alone(), false, say)?),
         None => None,
     };
     let mut bundles = Vec::new();

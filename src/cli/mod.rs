@@ -32,6 +32,8 @@ mod build;
 #[cfg(feature = "ml")]
 mod eval;
 #[cfg(feature = "ml")]
+mod gpus;
+#[cfg(feature = "ml")]
 mod probe;
 #[cfg(feature = "net")]
 mod progress;
@@ -57,6 +59,9 @@ pub enum Answer {
     No,
     /// 3: a person must look
     Review,
+    /// An exit code whose reason another process has said
+    #[cfg(feature = "ml")]
+    Said(u8),
 }
 
 impl Answer {
@@ -66,6 +71,8 @@ impl Answer {
             Answer::Yes => 0,
             Answer::No => 1,
             Answer::Review => 3,
+            #[cfg(feature = "ml")]
+            Answer::Said(code) => code,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::base::{Extent, Place};
+use super::gpus;
 use super::preflight::Preflight;
 use super::say::Say;
 use super::stages::State;
@@ -12,7 +13,9 @@ use sealwright::kernels::Compute;
 use sealwright::model::CardKeep;
 use sealwright::model::{Keep, Quantize};
 use sealwright::product::{self, Product};
-use sealwright::train::{self, Device, Event, Format, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained};
+use sealwright::train::{
+    self, Device, Event, Format, Launch, Length, Matching, Plan, Questions, Ranks, Source, Step, Trained,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -35,13 +38,32 @@ pub struct Args {
     /// Threads at work; the result is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Cards of this machine to train on together, a process each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    gpus: Option<u16>,
 }
 
 pub fn run(args: &Args, say: &Say) -> Result<Answer> {
+    if let Some(count) = args.gpus
+        && !Launch::launched()
+    {
+        gpus::allowed(&Product::read(&args.folder)?, count)?;
+        if count > 1 {
+            return gpus::launch(count.into(), say);
+        }
+    }
     let ranks = Ranks::of_environment()?;
     let say = &if ranks.leads() { *say } else { say.silent() };
+    run_as_rank(args, &ranks, say).or_else(|error| match ranks.leave(&error) {
+        true => Ok(Answer::Said(error.code.exit())),
+        false => Err(error),
+    })
+}
+
+/// One rank's part; the only one's, where there are no others.
+fn run_as_rank(args: &Args, ranks: &Ranks, say: &Say) -> Result<Answer> {
     let product = Product::read(&args.folder)?;
-    let base = Place::of(&product).open(Extent::Whole, &args.preflight.network, say)?;
+    let base = ranks.first_alone(|| Place::of(&product).open(Extent::Whole, &args.preflight.network, say))?;
     let report = args.preflight.judge(&product, &base, &args.preflight.policies()?)?.report;
     match report.clear() {
         Err(error) if error.code == Code::Denied && !args.allow_denied => return Err(error),
@@ -50,7 +72,7 @@ pub fn run(args: &Args, say: &Say) -> Result<Answer> {
     }
     use_threads(args.threads)?;
     let _state = ranks.all_well(if ranks.leads() { begin(&product, &base, args.fresh).map(Some) } else { Ok(None) })?;
-    let adapter = adapter_of(&product, &base, args.fresh, &ranks, say)?;
+    let adapter = adapter_of(&product, &base, args.fresh, ranks, args.gpus.is_some(), say)?;
     if adapter.from_before {
         say.note("nothing has changed since the last training; `--fresh` would repeat it");
     }
@@ -76,12 +98,24 @@ pub struct Adapter {
 }
 
 /// Trains the adapter that the product file asks for, unless it is there already or a fresh one is wanted.
-pub fn adapter_of(product: &Product, base: &Base, fresh: bool, ranks: &Ranks, say: &Say) -> Result<Adapter> {
+///
+/// `on_card`: a card is asked for, and nothing else will do.
+pub fn adapter_of(
+    product: &Product,
+    base: &Base,
+    fresh: bool,
+    ranks: &Ranks,
+    on_card: bool,
+    say: &Say,
+) -> Result<Adapter> {
     let plan = plan_of(product, base)?;
     match train::finished(base, &plan)? {
         Some(trained) if !fresh => Ok(Adapter { trained, from_before: true }),
         _ => {
-            let device = device_of(product, base, ranks, say)?;
+            let device = match on_card {
+                true => ranks.all_well(Device::card(base, ranks.local()))?,
+                false => ranks.all_well(device_of(product, base, ranks, say))?,
+            };
             Ok(Adapter { trained: train_with_progress(base, &plan, &device, ranks, say)?, from_before: false })
         }
     }
@@ -192,17 +226,22 @@ pub fn use_threads(threads: Option<u16>) -> Result<()> {
         .map_err(|e| Error::new(Code::Usage, format!("--threads {threads}: {e}")))
 }
 
-/// True once Ctrl-C was pressed. The second time ends the process at once: files have their names only when whole.
+/// True once Ctrl-C was pressed, here or where `--gpus` was typed. The second time ends the process at once: files have
+/// their names only when whole.
 pub fn stop_flag() -> &'static AtomicBool {
     static STOP: AtomicBool = AtomicBool::new(false);
     static HANDLER: OnceLock<()> = OnceLock::new();
+    let pressed = || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(Code::Interrupted.exit()));
+        }
+    };
     HANDLER.get_or_init(|| {
         // where no handler can be set, Ctrl-C ends the process, and the last checkpoint remains
-        let _ = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(i32::from(Code::Interrupted.exit()));
-            }
-        });
+        let _ = ctrlc::set_handler(pressed);
+        if Launch::launched() {
+            std::thread::spawn(move || gpus::hear(pressed));
+        }
     });
     &STOP
 }

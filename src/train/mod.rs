@@ -28,6 +28,6 @@ pub use device::Device;
 pub use event::{Event, Step, Trained};
 pub use material::{Counts, Material};
 pub use plan::{Format, Identity, Length, Matching, Plan, Questions, Source};
-pub use ranks::Ranks;
+pub use ranks::{Launch, Ranks};
 pub use run::{finished, forget, run, run_together};
 pub use schedule::Schedule;

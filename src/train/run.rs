@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
     /// The gradient is of the sum of all token losses of the step, divided once by their number: how many rows go
     /// through the network at a time changes nothing about its meaning.
     fn step(&mut self, stop: &AtomicBool) -> Result<Option<Step>> {
-        if self.ranks.any(stop.load(Ordering::Relaxed)) {
+        if self.ranks.any(stop.load(Ordering::Relaxed))? {
             return Ok(None);
         }
         let begun = Instant::now();
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         self.engine.add_up(self.ranks)?;
-        let [sum, tokens, bearing] = self.ranks.add_up_counts(counts);
+        let [sum, tokens, bearing] = self.ranks.add_up_counts(counts)?;
         let (tokens, bearing) = (tokens as u64, bearing as u64);
         if !sum.is_finite() {
             return Err(self.diverged(step, rows.iter().flatten().copied()));

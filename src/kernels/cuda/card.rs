@@ -55,6 +55,14 @@ impl Card {
         Ok(Self { engine: Arc::new(Engine::Driver(Driver::open(ordinal)?)) })
     }
 
+    /// How many cards this machine has.
+    ///
+    /// # Errors
+    /// `NoDevice`, with what is missing.
+    pub fn count() -> Result<usize> {
+        Driver::count()
+    }
+
     /// A CPU that stands in for a card, its threads in the order of that number ([`Emulator::new`]).
     #[cfg(test)]
     pub(crate) fn emulated(order: u32) -> Option<Self> {

@@ -66,12 +66,17 @@ fn multiply_failed(error: lt::CublasError) -> Error {
 }
 
 impl Driver {
-    pub fn open(ordinal: usize) -> Result<Self> {
-        let probe = Probe::machine();
-        probe.need(&[Library::Driver, Library::CublasLt])?;
+    /// How many cards there are.
+    pub fn count() -> Result<usize> {
+        Probe::machine().need(&[Library::Driver, Library::CublasLt])?;
         cuda::init().map_err(|e| failed("the driver does not start", e))?;
         let count = cuda::device::get_count().map_err(|e| failed("no list of cards", e))?;
-        let number = i32::try_from(ordinal).ok().filter(|n| *n < count).ok_or_else(|| {
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    pub fn open(ordinal: usize) -> Result<Self> {
+        let count = Self::count()?;
+        let number = i32::try_from(ordinal).ok().filter(|_| ordinal < count).ok_or_else(|| {
             Error::new(Code::NoDevice, format!("cuda:{ordinal}: this machine has {count} cards"))
                 .with_hint("the first is cuda:0; CUDA_VISIBLE_DEVICES hides cards")
         })?;

@@ -127,6 +127,17 @@ impl Device {
         Err(Error::new(Code::NoDevice, format!("cuda:{ordinal}: this program was built without the feature `cuda`")))
     }
 
+    /// How many cards this machine has.
+    ///
+    /// # Errors
+    /// `NoDevice` where it can use none, with what is missing.
+    pub fn cards() -> Result<usize> {
+        #[cfg(feature = "cuda")]
+        return Card::count();
+        #[cfg(not(feature = "cuda"))]
+        Err(Error::new(Code::NoDevice, "this program was built without the feature `cuda`"))
+    }
+
     /// Whether its memory is the process's own, which `memory` plans.
     pub(super) fn is_processor(&self) -> bool {
         matches!(self, Self::Processor)
@@ -263,12 +274,12 @@ impl Engine<'_> {
     /// The gradient becomes the sum over all ranks; a card's goes by way of the host.
     pub fn add_up(&mut self, ranks: &Ranks) -> Result<()> {
         match self {
-            Self::Processor(on, _) => ranks.add_up(&mut on.gradient),
+            Self::Processor(on, _) => ranks.add_up(&mut on.gradient)?,
             #[cfg(feature = "cuda")]
             Self::Card(on) if ranks.count() > 1 => {
                 let mut gradient = vec![0.0; on.values()];
                 on.gradient(&mut gradient)?;
-                ranks.add_up(&mut gradient);
+                ranks.add_up(&mut gradient)?;
                 on.set_gradient(&gradient)?;
             }
             #[cfg(feature = "cuda")]
