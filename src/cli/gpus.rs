@@ -3,7 +3,7 @@
 use super::Answer;
 use super::say::Say;
 use sealwright::error::{Code, Error, Result};
-use sealwright::product::{Product, Train};
+use sealwright::product::Product;
 use sealwright::train::{Device, Launch, Ranks};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,8 +24,11 @@ const PRESSED: [u8; 1] = [3];
 pub fn allowed(product: &Product, count: u16) -> Result<()> {
     const THREADS: &str = "`train.device = \"cpu\"` without `--gpus` trains with all threads of one process";
     if Ranks::started()? {
-        return Err(Error::new(Code::Usage, "`--gpus` starts the ranks itself; this process is one of several already")
-            .with_hint("leave `--gpus` out where torchrun, mpirun or srun starts the ranks"));
+        return Err(Error::new(
+            Code::Usage,
+            "`--gpus` starts the ranks itself; this process is one of several already",
+        )
+        .with_hint("leave `--gpus` out where torchrun, mpirun or srun starts the ranks"));
     }
     if let Some(train) = &product.train
         && train.device != "auto"
@@ -35,8 +38,10 @@ pub fn allowed(product: &Product, count: u16) -> Result<()> {
     }
     match Device::cards() {
         Ok(cards) if cards >= count.into() => Ok(()),
-        Ok(cards) => Err(Error::new(Code::NoDevice, format!("`--gpus {count}`: this machine has {cards} cards"))
-            .with_hint(THREADS)),
+        Ok(cards) => {
+            Err(Error::new(Code::NoDevice, format!("`--gpus {count}`: this machine has {cards} cards"))
+                .with_hint(THREADS))
+        }
         Err(why) => Err(Error::new(why.code, format!("`--gpus {count}`: {why}")).with_hint(match why.hint() {
             Some(hint) => format!("{hint}; {THREADS}"),
             None => THREADS.into(),
@@ -51,14 +56,16 @@ pub fn allowed(product: &Product, count: u16) -> Result<()> {
 pub fn launch(count: usize, say: &Say) -> Result<Answer> {
     static PRESSES: AtomicUsize = AtomicUsize::new(0);
     // the ranks hear of it by their standard input alone: `own_group`
-    ctrlc::set_handler(|| drop(PRESSES.fetch_add(1, Ordering::Relaxed)))
-        .map_err(|e| Error::new(Code::Io, format!("no handler for Ctrl-C: {e}")))?;
+    let pressed = || {
+        PRESSES.fetch_add(1, Ordering::Relaxed);
+    };
+    ctrlc::set_handler(pressed).map_err(|e| Error::new(Code::Io, format!("no handler for Ctrl-C: {e}")))?;
     let launch = Launch::new(count)?;
     let mut ranks = Started(Vec::new());
     for rank in 0..count {
         ranks.0.push(start(&launch, rank, count)?);
     }
-    let ends = ranks.wait(&PRESSES, say);
+    let ends = ranks.wait(&PRESSES, GRACE, say);
     let Some((rank, status)) = ends.iter().find(|(_, status)| !status.success()) else { return Ok(Answer::Yes) };
     let first_is_well = ends.iter().any(|(rank, status)| *rank == 0 && status.success());
     // else the first rank has said why, or the one that it did not hear
@@ -99,7 +106,7 @@ struct Started(Vec<Child>);
 impl Started {
     /// Waits until all have ended, forwards Ctrl-C, and kills those that do not end after another failed. How they
     /// ended, the first that did first.
-    fn wait(mut self, presses: &AtomicUsize, say: &Say) -> Vec<(usize, ExitStatus)> {
+    fn wait(mut self, presses: &AtomicUsize, grace: Duration, say: &Say) -> Vec<(usize, ExitStatus)> {
         let (mut heard, mut failed, mut ends) = (0, None::<Instant>, Vec::new());
         while ends.len() < self.0.len() {
             for (rank, child) in self.0.iter_mut().enumerate() {
@@ -116,11 +123,18 @@ impl Started {
             let pressed = presses.load(Ordering::Relaxed);
             if pressed > heard {
                 // the second ends them at once, also those that do not listen yet
-                if pressed > 1 { self.kill() } else { self.tell() }
+                if pressed > 1 {
+                    self.kill()
+                } else {
+                    self.tell()
+                }
                 heard = pressed;
             }
-            if failed.is_some_and(|when| when.elapsed() > GRACE) {
-                say.note(format!("a rank ended, and others were still at work {} s later: they are killed", GRACE.as_secs()));
+            if failed.is_some_and(|when| when.elapsed() > grace) {
+                say.note(format!(
+                    "a rank ended, and others were still at work {} s later: they are killed",
+                    grace.as_secs()
+                ));
                 self.kill();
                 failed = None;
             }
@@ -159,4 +173,49 @@ pub fn hear(pressed: impl Fn()) {
         pressed();
     }
     pressed();
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Shell commands as ranks.
+    fn started(scripts: &[&str]) -> Started {
+        let start = |script: &&str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).stdin(Stdio::piped());
+            own_group(&mut command);
+            command.spawn().unwrap()
+        };
+        Started(scripts.iter().map(start).collect())
+    }
+
+    fn ends(scripts: &[&str], presses: usize) -> Vec<(usize, Option<i32>)> {
+        let (presses, grace) = (AtomicUsize::new(presses), Duration::from_millis(200));
+        let ends = started(scripts).wait(&presses, grace, &Say::new(false).silent());
+        ends.into_iter().map(|(rank, status)| (rank, status.code())).collect()
+    }
+
+    #[test]
+    fn where_one_fails_the_others_end() {
+        assert_eq!(ends(&["exit 0", "sleep 0.2"], 0), [(0, Some(0)), (1, Some(0))]);
+        assert_eq!(ends(&["exec sleep 600", "exit 3"], 0), [(1, Some(3)), (0, None)], "the first that failed is first");
+    }
+
+    #[test]
+    fn ctrl_c_is_forwarded_and_twice_ends_at_once() {
+        let listens = "head -c 1 > /dev/null; sleep 0.4; exit 130";
+        let mut stopped = ends(&[listens, "head -c 1 > /dev/null; exit 130"], 1);
+        stopped.sort_unstable();
+        assert_eq!(stopped, [(0, Some(130)), (1, Some(130))], "none is hurried while it saves");
+        assert_eq!(ends(&["exec sleep 600"], 2), [(0, None)]);
+    }
+
+    #[test]
+    fn ranks_do_not_outlive_their_launcher() {
+        let started = started(&["exec sleep 600"]);
+        let id = started.0[0].id().to_string();
+        drop(started);
+        assert!(!Command::new("kill").args(["-0", &id]).stderr(Stdio::null()).status().unwrap().success());
+    }
 }

@@ -116,6 +116,8 @@ pub fn adapter_of(
                 true => ranks.all_well(Device::card(base, ranks.local()))?,
                 false => ranks.all_well(device_of(product, base, ranks, say))?,
             };
+            #[cfg(feature = "cuda")]
+            let device = joined(device, ranks, say)?;
             Ok(Adapter { trained: train_with_progress(base, &plan, &device, ranks, say)?, from_before: false })
         }
     }
@@ -211,6 +213,16 @@ fn device_of(product: &Product, base: &Base, ranks: &Ranks, say: &Say) -> Result
         Some(why) => say.note(format!("no card is used: {why}")),
         None if matches!(device, Device::Processor) => {}
         None => say.note(format!("a card is there, and train.device = \"auto\" takes it: {device}")),
+    }
+    Ok(device)
+}
+
+/// The device, joined to those of the other ranks; where NCCL is missing, that is said.
+#[cfg(feature = "cuda")]
+fn joined(device: Device, ranks: &Ranks, say: &Say) -> Result<Device> {
+    let (device, why) = device.with_ranks(ranks)?;
+    if let Some(why) = why {
+        say.note(format!("gradients go between the ranks by way of the host: {why}"));
     }
     Ok(device)
 }

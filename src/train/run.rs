@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
         let Some(counts) = self.ranks.all_well(self.rows(step, &rows[self.ranks.part(rows.len())], stop))? else {
             return Ok(None);
         };
-        self.engine.add_up(self.ranks)?;
+        self.engine.add_up(self.ranks, self.device)?;
         let [sum, tokens, bearing] = self.ranks.add_up_counts(counts)?;
         let (tokens, bearing) = (tokens as u64, bearing as u64);
         if !sum.is_finite() {

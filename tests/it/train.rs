@@ -1,5 +1,6 @@
 //! Training: masks, packing, accumulation, exact resume, whatever the threads; adapters in and out.
 
+mod ranks;
 pub mod shaped;
 pub mod tiny;
 

@@ -171,6 +171,15 @@ impl Card {
         units.iter().try_for_each(|unit| on!(&*self.engine, e => e.prepare(*unit)))
     }
 
+    /// The driver's card; none where a CPU stands in for one.
+    pub(super) fn driver(&self) -> Option<&Driver> {
+        match &*self.engine {
+            Engine::Driver(driver) => Some(driver),
+            #[cfg(test)]
+            Engine::Emulator(_) => None,
+        }
+    }
+
     /// Starts a kernel. Its arguments must be those of the source, and what they point at as long as it says: `ops` alone
     /// calls this, and checks both.
     pub(super) fn launch(&self, unit: Unit, kernel: &str, launch: Launch, arguments: &[Argument]) -> Result<()> {

@@ -118,7 +118,12 @@ impl Driver {
         &self.name
     }
 
-    fn current(&self) -> Result<()> {
+    /// The stream that all is launched in; valid as long as the driver.
+    pub fn stream(&self) -> sys::CUstream {
+        self.stream
+    }
+
+    pub fn current(&self) -> Result<()> {
         // SAFETY: the context was retained when the card was opened.
         unsafe { cuda::ctx::set_current(self.context) }.map_err(|e| failed("the card is gone", e))
     }

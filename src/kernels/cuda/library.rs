@@ -11,7 +11,7 @@ const FOLDERS: &str = "SEALWRIGHT_CUDA_LIBS";
 /// No folder of Python packages has more.
 const MAX_PACKAGES: usize = 256;
 
-// SAFETY: to be called as cuda.h, nvrtc.h and cublasLt.h declare them; `version` does.
+// SAFETY: to be called as cuda.h, nvrtc.h, cublasLt.h and nccl.h declare them; `version` does.
 type OneNumber = unsafe extern "C" fn(*mut c_int) -> c_int;
 type TwoNumbers = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
 type Size = unsafe extern "C" fn() -> usize;
@@ -25,16 +25,20 @@ pub enum Library {
     Nvrtc,
     /// The multiply.
     CublasLt,
+    /// Exchange between cards; asked for by ranks alone.
+    Nccl,
 }
 
 impl Library {
-    const ALL: [Self; 3] = [Self::Driver, Self::Nvrtc, Self::CublasLt];
+    /// What one card takes.
+    const OF_A_CARD: [Self; 3] = [Self::Driver, Self::Nvrtc, Self::CublasLt];
 
     fn stem(self) -> &'static str {
         match self {
             Self::Driver => "cuda",
             Self::Nvrtc => "nvrtc",
             Self::CublasLt => "cublasLt",
+            Self::Nccl => "nccl",
         }
     }
 
@@ -43,6 +47,7 @@ impl Library {
         let stem = self.stem();
         match (self, cfg!(windows)) {
             (Self::Driver, true) => vec!["nvcuda.dll".into()],
+            (Self::Nccl, _) => vec![format!("lib{stem}.so.2")], // its own version, not CUDA's; there is none for Windows
             (_, true) => vec![format!("{stem}64_13.dll"), format!("{stem}64_12.dll"), format!("{stem}64_130_0.dll")],
             (Self::Driver, false) => vec![format!("lib{stem}.so.1")],
             (_, false) => vec![format!("lib{stem}.so.13"), format!("lib{stem}.so.12"), format!("lib{stem}.so")],
@@ -100,6 +105,9 @@ impl Library {
                 "cublasLtMatmulPreferenceDestroy",
                 "cublasLtMatmulPreferenceSetAttribute",
             ],
+            Self::Nccl => {
+                &["ncclGetUniqueId", "ncclCommInitRank", "ncclAllGather", "ncclCommDestroy", "ncclGetErrorString"]
+            }
         }
     }
 
@@ -109,6 +117,7 @@ impl Library {
             Self::Driver => "NVIDIA's driver",
             Self::Nvrtc => "the CUDA toolkit, or `pip install nvidia-cuda-nvrtc`",
             Self::CublasLt => "the CUDA toolkit, or `pip install nvidia-cublas`",
+            Self::Nccl => "NVIDIA's packages, or `pip install nvidia-nccl-cu13`",
         }
     }
 }
@@ -142,12 +151,18 @@ impl Probe {
     /// Looks once; later calls answer the same.
     pub fn machine() -> &'static Self {
         static PROBE: OnceLock<Probe> = OnceLock::new();
-        PROBE.get_or_init(|| Self::over(folders(|name| std::env::var_os(name))))
+        PROBE.get_or_init(|| Self::over(&Library::OF_A_CARD, folders(|name| std::env::var_os(name))))
     }
 
-    fn over(folders: Vec<PathBuf>) -> Self {
+    /// The same for what several cards take together: a large library, which one card alone does not wait for.
+    pub fn together() -> &'static Self {
+        static PROBE: OnceLock<Probe> = OnceLock::new();
+        PROBE.get_or_init(|| Self::over(&[Library::Nccl], folders(|name| std::env::var_os(name))))
+    }
+
+    fn over(libraries: &[Library], folders: Vec<PathBuf>) -> Self {
         let mut probe = Self { folders, ..Self::default() };
-        for library in Library::ALL {
+        for library in libraries.iter().copied() {
             match open(library, &probe.folders) {
                 Ok(open) => probe.open.push(open),
                 Err(why) => probe.refused.push((library, why)),
@@ -159,6 +174,17 @@ impl Probe {
     /// Major and minor version of a library that can be called.
     pub fn version(&self, library: Library) -> Option<(u32, u32)> {
         self.open.iter().find(|o| o.library == library).map(|o| o.version)
+    }
+
+    /// A library to look functions up in that this probe asked for.
+    ///
+    /// # Errors
+    /// `NoDevice`, as [`Probe::need`].
+    pub(super) fn library(&self, library: Library) -> Result<libloading::Library> {
+        self.need(&[library])?;
+        let open = self.open.iter().find(|o| o.library == library);
+        let path = open.and_then(|o| o.path.clone()).unwrap_or_else(|| library.to_string().into());
+        load(&path).map_err(|e| Error::new(Code::NoDevice, format!("{}: {e}", path.display())))
     }
 
     /// Whether all of these can be called.
@@ -264,16 +290,17 @@ fn load(path: &Path) -> Result<libloading::Library, String> {
     unsafe { libloading::Library::new(path) }.map_err(|e| e.to_string())
 }
 
-/// Asks a library for its version, and refuses those older than CUDA 12: they know neither sm_90a nor its driver calls.
+/// Asks a library for its version, and refuses those older than CUDA 12 (they know neither sm_90a nor its driver calls)
+/// and than the first NCCL that was made for it.
 fn version(library: Library, handle: &libloading::Library) -> Result<(u32, u32), String> {
-    const OLDEST: u32 = 12;
+    let oldest = if library == Library::Nccl { (2, 18) } else { (12, 0) };
     for name in library.functions() {
         // SAFETY: only whether the symbol is there is asked; nothing is called by this type.
         if unsafe { handle.get::<unsafe extern "C" fn()>(name.as_bytes()) }.is_err() {
             return Err(format!("it has no {name}"));
         }
     }
-    // SAFETY: the three functions have these signatures in every version of CUDA (cuda.h, nvrtc.h, cublasLt.h); they
+    // SAFETY: the four functions have these signatures in every version (cuda.h, nvrtc.h, cublasLt.h, nccl.h); they
     // write two integers that live here, or nothing.
     let version = unsafe {
         match library {
@@ -300,11 +327,21 @@ fn version(library: Library, handle: &libloading::Library) -> Result<(u32, u32),
                     handle.get(b"cublasLtGetVersion\0").map_err(|e| e.to_string())?;
                 ten_thousands(get())
             }
+            Library::Nccl => {
+                let get: libloading::Symbol<'_, OneNumber> =
+                    handle.get(b"ncclGetVersion\0").map_err(|e| e.to_string())?;
+                let mut number = 0;
+                match get(&mut number) {
+                    0 => ten_thousands(number as usize),
+                    code => return Err(format!("ncclGetVersion gives error {code}")),
+                }
+            }
         }
     };
     match version {
-        (major, minor) if major < OLDEST => {
-            Err(format!("version {major}.{minor}, {OLDEST}.0 is the oldest that will do"))
+        (major, minor) if (major, minor) < oldest => {
+            let (least, of_it) = oldest;
+            Err(format!("version {major}.{minor}, {least}.{of_it} is the oldest that will do"))
         }
         version => Ok(version),
     }
@@ -346,7 +383,7 @@ mod tests {
     fn a_file_that_is_no_library_is_named_and_nothing_panics() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("libcublasLt.so.13"), "no library").unwrap();
-        let probe = Probe::over(vec![dir.path().into()]);
+        let probe = Probe::over(&Library::OF_A_CARD, vec![dir.path().into()]);
         if probe.version(Library::CublasLt).is_none() {
             let error = probe.need(&[Library::CublasLt]).unwrap_err();
             assert_eq!(error.code, Code::NoDevice);
@@ -356,8 +393,23 @@ mod tests {
     }
 
     #[test]
+    fn what_several_cards_take_is_found_in_its_wheel_and_refused_where_it_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let wheel = dir.path().join("lib/python3.12/site-packages/nvidia/nccl/lib");
+        std::fs::create_dir_all(&wheel).unwrap();
+        std::fs::write(wheel.join("libnccl.so.2"), "no library").unwrap();
+        let probe = Probe::over(&[Library::Nccl], wheels(dir.path()));
+        if probe.version(Library::Nccl).is_none() {
+            let error = probe.library(Library::Nccl).err().unwrap();
+            assert_eq!(error.code, Code::NoDevice);
+            assert!(error.to_string().contains("nvidia/nccl/lib/libnccl.so.2"), "{error}");
+            assert!(error.hint().unwrap().contains("nvidia-nccl"));
+        }
+    }
+
+    #[test]
     fn versions_read_as_cuda_writes_them() {
         assert_eq!((thousands(13010), thousands(12040)), ((13, 1), (12, 4)));
-        assert_eq!((ten_thousands(130_002), ten_thousands(120_804)), ((13, 0), (12, 8)));
+        assert_eq!((ten_thousands(130_002), ten_thousands(22_703)), ((13, 0), (2, 27)));
     }
 }

@@ -447,6 +447,13 @@ impl Card {
         Ok(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).sum())
     }
 
+    /// sum `[n]` = Σ all `[ranks, n]`, f32, in the order of the ranks.
+    pub fn add_ranks(&self, all: &Buffer, ranks: usize, n: usize, sum: &Buffer) -> Result<()> {
+        let single = |buffer: &Buffer, n| buffer.part(Element::F32, 0).holding(n);
+        let arguments = [single(sum, n), single(all, ranks * n), whole(ranks), Long(n as i64)];
+        self.plain(Unit::of("adamw", Element::F32), "add_ranks", n, &arguments)
+    }
+
     /// Rows x `[rows, width]` as e4m3 in `to` (u8), with a scale each (f32 `[rows]`).
     pub fn quantise_e4m3(&self, x: Part<'_>, rows: usize, width: usize, to: &Buffer, scale: &Buffer) -> Result<()> {
         let launch = Launch { grid: [rows as u32, 1, 1], threads: THREADS, shared: 0 };

@@ -271,6 +271,20 @@ fn steps_of_adamw_equal_the_cpus() {
     });
 }
 
+#[test]
+fn ranks_add_up_on_a_card_as_on_the_host() {
+    for card in cards() {
+        for (ranks, n) in [(1, 1), (2, 257), (3, 1000), (8, 31)] {
+            let all = numbers(ranks * n, 5);
+            let sum = room(&card, n, Element::F32);
+            card.add_ranks(&singles(&card, &all), ranks, n, &sum).unwrap();
+            let wanted = (0..n).map(|i| all[i..].iter().step_by(n).fold(0.0f32, |sum, x| sum + x).to_bits());
+            let got = back(&card, &sum, n, Element::F32).into_iter().map(f32::to_bits);
+            assert!(got.eq(wanted), "{ranks} ranks of {n}: other bits");
+        }
+    }
+}
+
 /// Every value of the format that is finite.
 fn e4m3() -> Vec<(u8, f32)> {
     let value = |code: u8| {

@@ -16,7 +16,7 @@ pub use memory::{CardKeep, CardMemory, CardStep, CardWeights};
 use super::{Batch, Lora, Model, Shape};
 use crate::error::{Code, Error, Result};
 use crate::kernels::AdamW;
-use crate::kernels::cuda::{Buffer, Card, Element, Tiles, Unit};
+use crate::kernels::cuda::{Buffer, Card, CardRanks, Element, Tiles, Unit};
 use adapter::CardLora;
 use pass::Pass;
 use room::Room;
@@ -192,6 +192,11 @@ impl CardTraining<'_> {
     /// Zero, before a step's first micro-batch.
     pub fn clear_gradient(&self) -> Result<()> {
         self.of.card.clear(&self.room.trained.grad)
+    }
+
+    /// The gradient becomes the sum over the cards of all ranks.
+    pub fn add_up(&self, others: &CardRanks) -> Result<()> {
+        others.add_up(&self.room.trained.grad, self.lora.values)
     }
 
     /// The length of the gradient.

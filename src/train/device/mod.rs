@@ -12,7 +12,7 @@ use crate::model::{Batch, Lora, Model, Workspace};
 #[cfg(feature = "cuda")]
 use crate::{
     base::family::Family,
-    kernels::cuda::{Card, Element, Library, Probe, Unit},
+    kernels::cuda::{Card, CardRanks, Element, Library, Probe, Unit},
     model::{CardKeep, CardMemory, CardModel, CardStep, CardTraining, Shape},
 };
 use std::fmt;
@@ -31,6 +31,8 @@ pub enum Device {
         card: Card,
         /// The type of activations and of what is multiplied; adapter, gradient and optimiser are f32.
         element: Element,
+        /// The cards of the other ranks, where NCCL reaches them.
+        others: Option<CardRanks>,
     },
 }
 
@@ -39,7 +41,9 @@ impl fmt::Display for Device {
         match self {
             Self::Processor => write!(f, "cpu"),
             #[cfg(feature = "cuda")]
-            Self::Card { ordinal, card, element } => write!(f, "cuda:{ordinal}, {}, {}", card.name(), element.name()),
+            Self::Card { ordinal, card, element, .. } => {
+                write!(f, "cuda:{ordinal}, {}, {}", card.name(), element.name())
+            }
         }
     }
 }
@@ -115,7 +119,7 @@ impl Device {
         shape.fits_cards(&family.name, ELEMENT)?;
         let card = Card::open(ordinal)?;
         card.prepare(&Unit::of_step(shape.heads.dim, ELEMENT))?;
-        Ok(Self::Card { ordinal, card, element: ELEMENT })
+        Ok(Self::Card { ordinal, card, element: ELEMENT, others: None })
     }
 
     /// Card N of this machine.
@@ -125,6 +129,33 @@ impl Device {
     #[cfg(not(feature = "cuda"))]
     pub fn card(_base: &Base, ordinal: usize) -> Result<Self> {
         Err(Error::new(Code::NoDevice, format!("cuda:{ordinal}: this program was built without the feature `cuda`")))
+    }
+
+    /// The same, joined by NCCL to those of the other ranks; where it is missing on one of them, why gradients go by way of
+    /// the hosts.
+    ///
+    /// # Errors
+    /// `NoDevice`, `OutOfMemory` where NCCL is there and fails; what became of the other ranks.
+    #[cfg(feature = "cuda")]
+    pub fn with_ranks(self, ranks: &Ranks) -> Result<(Self, Option<Error>)> {
+        let [cards] = ranks.add_up_counts([f64::from(u8::from(!self.is_processor()))])?;
+        let Self::Card { ordinal, card, element, .. } = self else { return Ok((self, None)) };
+        let alone = |card| Self::Card { ordinal, card, element, others: None };
+        if ranks.count() == 1 {
+            return Ok((alone(card), None));
+        }
+        if cards < ranks.count() as f64 {
+            return Ok((alone(card), Some(Error::new(Code::NoDevice, "another rank trains on its processor"))));
+        }
+        let ready = CardRanks::ready();
+        if ranks.any(ready.is_err())? {
+            let why = ready.err().unwrap_or_else(|| Error::new(Code::NoDevice, "another rank lacks NCCL"));
+            return Ok((alone(card), Some(why)));
+        }
+        let id = ranks.all_well(if ranks.leads() { CardRanks::id() } else { Ok([0; CardRanks::ID]) })?;
+        let id = ranks.of_first(id)?;
+        let others = ranks.all_well(CardRanks::join(&card, id, ranks.rank(), ranks.count()))?;
+        Ok((Self::Card { ordinal, card, element, others: Some(others) }, None))
     }
 
     /// How many cards this machine has.
@@ -271,8 +302,13 @@ impl Engine<'_> {
         }
     }
 
-    /// The gradient becomes the sum over all ranks; a card's goes by way of the host.
-    pub fn add_up(&mut self, ranks: &Ranks) -> Result<()> {
+    /// The gradient becomes the sum over all ranks; a card's goes by way of the host where NCCL does not reach the others.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub fn add_up(&mut self, ranks: &Ranks, device: &Device) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let (Self::Card(on), Device::Card { others: Some(others), .. }) = (&mut *self, device) {
+            return on.add_up(others);
+        }
         match self {
             Self::Processor(on, _) => ranks.add_up(&mut on.gradient)?,
             #[cfg(feature = "cuda")]

@@ -11,7 +11,7 @@ mod tiny;
 
 /// The machine's card, or a CPU that stands in for one; in f32, so that it can be held to the processor.
 fn at_hand() -> Option<Device> {
-    Card::at_hand(&[0]).pop().map(|card| Device::Card { ordinal: 0, card, element: Element::F32 })
+    Card::at_hand(&[0]).pop().map(|card| Device::Card { ordinal: 0, card, element: Element::F32, others: None })
 }
 
 fn run(base: &Base, plan: &Plan, device: &Device, stop_after: Option<u64>) -> Result<Vec<f32>> {

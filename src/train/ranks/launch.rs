@@ -37,8 +37,13 @@ impl Meeting {
         let address = need(ADDRESS)?;
         if !HERE.contains(&address.as_str()) {
             return usage(
-                format!("{ADDRESS}={address}: without MPI, ranks meet on one machine only: what they exchange is private and is not encrypted"),
-                format!("{ADDRESS}={} for the ranks of one machine; for several, a program built with `--features mpi`, started by mpirun or srun", HERE[0]),
+                format!(
+                    "{ADDRESS}={address}: without MPI, ranks meet on one machine only: what they exchange is private and is not encrypted"
+                ),
+                format!(
+                    "{ADDRESS}={} for the ranks of one machine; for several, a program built with `--features mpi`, started by mpirun or srun",
+                    HERE[0]
+                ),
             );
         }
         let port = need(PORT)?;

@@ -111,18 +111,16 @@ impl Loopback {
     fn send<T: Pod>(&self, link: &Link, values: &[T]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         // one that left has said why before it closed the connection
-        link.write(NUMBERS, bytes).or_else(|gone| match link.read_head() {
-            Ok((WORDS, length)) => Err(self.words(link, length)),
-            _ => Err(link.gone(&gone)),
+        link.write(NUMBERS, bytes).map_err(|gone| match link.read_head() {
+            Ok((WORDS, length)) => self.words(link, length),
+            _ => link.gone(&gone),
         })
     }
 
     fn receive<T: Pod>(&self, link: &Link, values: &mut [T]) -> Result<()> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         match link.read_head().map_err(|e| link.gone(&e))? {
-            (NUMBERS, length) if length == bytes.len() => {
-                (&link.stream).read_exact(bytes).map_err(|e| link.gone(&e))
-            }
+            (NUMBERS, length) if length == bytes.len() => (&link.stream).read_exact(bytes).map_err(|e| link.gone(&e)),
             (WORDS, length) => Err(self.words(link, length)),
             (_, length) => Err(ranks(format!(
                 "rank {} sends {length} bytes where {} are due: it trains something else",
@@ -187,11 +185,15 @@ impl Link {
     fn gone(&self, why: &io::Error) -> Error {
         let ended = matches!(
             why.kind(),
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
         );
         let why = if ended { "it ended without a word".to_owned() } else { why.to_string() };
-        ranks(format!("rank {} is gone: {why}", self.rank))
-            .with_hint("look at what it said and at the machine's memory; the same command goes on from the last checkpoint")
+        ranks(format!("rank {} is gone: {why}", self.rank)).with_hint(
+            "look at what it said and at the machine's memory; the same command goes on from the last checkpoint",
+        )
     }
 
     /// Whether the other side closes the connection in time.
@@ -233,7 +235,8 @@ fn host(count: usize, port: u16, key: &hmac::Key, limit: Duration) -> Result<Vec
             Err(e) if e.kind() == ErrorKind::WouldBlock && begun.elapsed() < limit => std::thread::sleep(LOOK),
             Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(failed(e)),
             Err(_) => {
-                let who = if strangers > 0 { format!("; {strangers} without the token were refused") } else { String::new() };
+                let who =
+                    if strangers > 0 { format!("; {strangers} without the token were refused") } else { String::new() };
                 let (rank, seconds) = (missing + 1, limit.as_secs());
                 return Err(ranks(format!("rank {rank} of {count} did not come within {seconds} s{who}")).with_hint(
                     "start all ranks with the same WORLD_SIZE, MASTER_PORT and SEALWRIGHT_RANKS_TOKEN, and a RANK each",
@@ -258,7 +261,8 @@ fn receive_guest(mut stream: &TcpStream, count: usize, key: &hmac::Key) -> Optio
     hmac::verify(key, &said(Side::Other, &hello, &nonce), &tag).ok()?;
     stream.set_read_timeout(None).ok()?;
     stream.set_write_timeout(None).ok()?;
-    let [rank, of] = [0, 4].map(|at| u32::from_le_bytes([hello[at], hello[at + 1], hello[at + 2], hello[at + 3]]) as usize);
+    let [rank, of] =
+        [0, 4].map(|at| u32::from_le_bytes([hello[at], hello[at + 1], hello[at + 2], hello[at + 3]]) as usize);
     (of == count && (1..count).contains(&rank)).then_some(rank)
 }
 
@@ -293,9 +297,8 @@ fn visit(rank: usize, count: usize, port: u16, key: &hmac::Key, limit: Duration)
         ranks(format!("who is at 127.0.0.1:{port} does not hold the token of rank {rank}"))
             .with_hint("start all ranks with the same program and the same SEALWRIGHT_RANKS_TOKEN")
     })?;
-    let shown = stream
-        .write_all(shown(key, Side::Other, &hello, nonce).as_ref())
-        .and_then(|()| stream.set_read_timeout(None));
+    let shown =
+        stream.write_all(shown(key, Side::Other, &hello, nonce).as_ref()).and_then(|()| stream.set_read_timeout(None));
     shown.map_err(|e| ranks(format!("the first rank lets rank {rank} go: {e}")))?;
     Ok(stream)
 }

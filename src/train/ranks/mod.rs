@@ -89,6 +89,12 @@ impl Ranks {
         self.count
     }
 
+    /// Its number, from 0.
+    #[cfg(feature = "cuda")]
+    pub(super) fn rank(&self) -> usize {
+        self.rank
+    }
+
     /// Its number among those of its machine: one process a card.
     pub fn local(&self) -> usize {
         self.local
@@ -131,6 +137,13 @@ impl Ranks {
             Joined::Mpi(world) => world.add_up(&mut counts),
         }
         Ok(counts)
+    }
+
+    /// The first rank's bytes, on all of them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn of_first<const N: usize>(&self, bytes: [u8; N]) -> Result<[u8; N]> {
+        let of_this = bytes.map(|byte| if self.leads() { f64::from(byte) } else { 0.0 });
+        Ok(self.add_up_counts(of_this)?.map(|byte| byte as u8))
     }
 
     /// What this rank alone did, once all ranks are here: where one of them failed, none goes on.

@@ -22,7 +22,9 @@ impl World {
         let (of_mpi, ranks) = (world.rank() as usize, world.size() as usize);
         if (of_mpi, ranks) != (rank, count) {
             let message = format!("{launcher} started rank {rank} of {count}, MPI finds rank {of_mpi} of {ranks}");
-            return Err(Error::new(Code::Usage, message).with_hint("start it with the mpirun of the MPI it was built with"));
+            return Err(
+                Error::new(Code::Usage, message).with_hint("start it with the mpirun of the MPI it was built with")
+            );
         }
         Ok(Self { universe, count })
     }
