@@ -84,9 +84,13 @@ fn start(launch: &Launch, rank: usize, count: usize) -> Result<Child> {
     if rank > 0 {
         command.stdout(Stdio::null()); // the first rank speaks
     }
-    if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        command.env("RAYON_NUM_THREADS", (cores / count).max(1).to_string());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = (cores / count).max(1).to_string();
+    // NCCL's sockets stay on this machine, as the ranks' own do
+    for (name, value) in [("RAYON_NUM_THREADS", share.as_str()), ("NCCL_SOCKET_IFNAME", "lo")] {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
     }
     own_group(&mut command);
     command.spawn().map_err(|e| Error::new(Code::Io, format!("rank {rank} cannot be started: {e}")))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Two ranks over MPI (feature `mpi`): they end with the adapter that one rank makes, to 1e-6, the same bytes each time, and
-# go on after an interruption; without the feature several processes are refused. Ends with `N passed, N failed`.
+# the same bytes over the loopback of one machine; without the feature processes of mpirun are refused. Ends with `N passed, N failed`.
 source "$(dirname "$0")/lib.sh"
 deb mpirun openmpi-bin
 deb mpicc libopenmpi-dev
@@ -17,6 +17,15 @@ product() { # product NAME: a copy of the first example, 12 steps of 4 rows
   sed -i '/^epochs *=/d; /^steps *=/d; /^batch *=/d; s/^\[train\]$/[train]\nsteps = 12\nbatch = 4\nmicro-batch = 2/' "$TMP/$1/sealwright.toml"
 }
 ranks() { mpirun --oversubscribe -n 2 "$program" train "$TMP/$1"; }
+over_loopback() { # over_loopback NAME: the same two without MPI
+  local port rank
+  port=$("$VENV/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  for rank in 1 0; do
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+      SEALWRIGHT_RANKS_TOKEN=$(printf 'x%.0s' {1..32}) "$program" train "$TMP/$1" &
+  done
+  wait -n && wait -n
+}
 same() { # same A B TOLERANCE
   "$VENV/bin/python" - "$TMP/$1" "$TMP/$2" "$3" <<'P'
 import sys, pathlib, numpy
@@ -29,12 +38,14 @@ print(f"largest difference {off:.3g} of {size:.3g}")
 sys.exit(off > float(sys.argv[3]))
 P
 }
-for name in one two again broken; do product $name; done
+for name in one two again near broken; do product $name; done
 check 0 'one rank' "$program" train "$TMP/one"
 check 0 'two ranks' ranks two
 check 0 'two ranks again' ranks again
+check 0 'two ranks over the loopback' over_loopback near
 check 0 'one and two make the same adapter to 1e-6' same one two 1e-6
 check 0 'two and two make the same bytes' same two again 0
+check 0 'MPI and the loopback make the same bytes' same two near 0
 grep -q '2 ranks' "$(find "$TMP/two" -name run.json)"; check 0 'the record says how many' test $? -eq 0
 check 2 'without the feature several processes are refused' env OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 "$SEALWRIGHT" train "$TMP/broken"
 check 2 'variables that are no rank are refused' env RANK=2 WORLD_SIZE=2 "$program" train "$TMP/broken"

@@ -147,7 +147,8 @@ impl Loopback {
 
     /// Tells the others why this rank ends, and waits a little until they have heard it. True where the first rank knows.
     pub fn leave(&self, why: &Error) -> bool {
-        if self.told.load(Ordering::Relaxed) {
+        // after Ctrl-C all others stop of themselves, the first once it has saved
+        if self.told.load(Ordering::Relaxed) || (!self.first && why.code == Code::Interrupted) {
             return true;
         }
         let cut = |text: &str| text.chars().take(MAX_WORDS / 16).collect::<String>();
