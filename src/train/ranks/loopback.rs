@@ -159,7 +159,9 @@ impl Loopback {
             let _ = link.stream.shutdown(Shutdown::Write);
         }
         let until = Instant::now() + FAREWELL;
-        self.links.iter().all(|link| link.drained(until))
+        let heard = self.links.iter().all(|link| link.drained(until));
+        // where the first rank is gone, its closed connection says nothing of what it heard
+        heard && (self.first || why.code != Code::Ranks)
     }
 }
 
@@ -377,6 +379,9 @@ mod tests {
         assert_eq!(first.code, Code::Ranks);
         assert!(first.to_string().contains("rank 2 is gone: it ended without a word"), "{first}");
         assert!(first.hint().is_some());
+        let left =
+            together(2, |rank, others| (rank == 1).then(|| others.leave(&others.add_up(&mut [1.0f32]).unwrap_err())));
+        assert_eq!(left[1], Some(false), "nobody else says that the first is gone");
     }
 
     #[test]
