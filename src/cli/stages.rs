@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The memory file may not be larger than this.
@@ -118,9 +119,8 @@ impl Stages {
     }
 
     fn write(&self) -> Result<()> {
-        data::write_atomically(&self.path, |file| {
-            serde_json::to_writer_pretty(file, &self.done).map_err(std::io::Error::from).at(&self.path)
-        })
+        let bytes = serde_json::to_vec_pretty(&self.done).expect("our own values serialise");
+        data::write_atomically(&self.path, |file| file.write_all(&bytes).at(&self.path))
     }
 }
 

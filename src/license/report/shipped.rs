@@ -13,6 +13,7 @@ use crate::license::ruling::{Digests, Ruling, RulingState};
 use crate::license::verdict::{Report, check};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 
 /// The form of the file that this program writes.
@@ -130,7 +131,8 @@ impl Shipped {
 
     /// Writes it whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
-        data::write_atomically(path, |file| serde_json::to_writer(file, self).map_err(std::io::Error::from).at(path))
+        let bytes = serde_json::to_vec(self).expect("our own values serialise");
+        data::write_atomically(path, |file| file.write_all(&bytes).at(path))
     }
 
     /// Judges it by the policies of today, with today's figures and grants of the vendor where `stated` has them, and
