@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "SEALWRIGHT_RANKS_TOKEN";
 const SHORT: &str = "rank = 4\nsteps = 12\nbatch = 4\nmicro-batch = 2\nsequence = 128\ndevice = \"cpu\"";
 /// Not done before a test has seen its first checkpoint.
-const LONG: &str = "rank = 4\nsteps = 200\nbatch = 4\nsequence = 128\ncheckpoint-every = 5\ndevice = \"cpu\"";
+const LONG: &str = "rank = 4\nsteps = 120\nbatch = 4\nsequence = 128\ncheckpoint-every = 5\ndevice = \"cpu\"";
 
 /// Where two ranks of one product meet.
 struct Pair<'a> {
