@@ -13,12 +13,10 @@ use super::limits::{MAX_FRAME_BYTES, PIECE_BYTES};
 use super::ring::{Ring, cores};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{AtPath, Error, Result};
-use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use zeroize::Zeroizing;
 
 /// A derivative's files, for any number of bundles.
@@ -28,15 +26,15 @@ pub struct Content {
     sizes: Vec<u64>,
     /// Where frames are kept for the bundles after the first.
     scratch: Option<PathBuf>,
-    known: RefCell<Known>,
-    found: OnceCell<Found>,
+    known: Mutex<Known>,
+    found: OnceLock<Found>,
 }
 
 #[derive(Default)]
 struct Known {
     /// Of the files, in order.
     digests: Option<Vec<Sha256>>,
-    kept: Option<Rc<Kept>>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl Content {
@@ -52,16 +50,15 @@ impl Content {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let sizes = files.iter().map(|f| f.path.metadata().at(&f.path).map(|m| m.len())).collect::<Result<_>>()?;
         let scratch = scratch.map(Path::to_owned);
-        Ok(Self { files, sizes, scratch, known: RefCell::default(), found: OnceCell::new() })
+        Ok(Self { files, sizes, scratch, known: Mutex::default(), found: OnceLock::new() })
     }
 
     /// Names and digests. Reads the files where no bundle was made of them yet.
     pub fn digests(&self) -> Result<Vec<(String, Sha256)>> {
-        if self.known.borrow().digests.is_none() {
-            let digests = self.files.iter().map(|f| Sha256::of_file(&f.path)).collect::<Result<_>>()?;
-            self.known.borrow_mut().digests = Some(digests);
+        let mut known = locked(&self.known);
+        if known.digests.is_none() {
+            known.digests = Some(self.files.iter().map(|f| Sha256::of_file(&f.path)).collect::<Result<_>>()?);
         }
-        let known = self.known.borrow();
         let digests = known.digests.iter().flatten();
         Ok(self.files.iter().map(|f| f.name.clone()).zip(digests.copied()).collect())
     }
@@ -82,7 +79,7 @@ impl Content {
 
     /// Hands the pieces of the files' tar to `work`, which takes all of them.
     pub(super) fn pieces<T>(&self, work: impl FnOnce(&mut Pieces<'_>) -> Result<T>) -> Result<T> {
-        let kept = self.known.borrow().kept.clone();
+        let kept = locked(&self.known).kept.clone();
         if let Some(kept) = kept {
             return work(&mut Pieces { content: self, origin: Origin::Kept { kept: &kept, next: 0 } });
         }
@@ -104,7 +101,7 @@ impl Content {
             work(&mut Pieces { content: self, origin: Origin::Files { ring: &ring, digests: &digests, keeper, rest } })
         })?;
         if let Some(keeper) = keeper {
-            self.known.borrow_mut().kept = Some(Rc::new(Kept { rest, ..keeper }));
+            locked(&self.known).kept = Some(Arc::new(Kept { rest, ..keeper }));
         }
         Ok(worked)
     }
@@ -115,7 +112,7 @@ impl Content {
 
     /// The files with these digests, which must be those that were found before.
     fn measured(&self, digests: &[Sha256]) -> Result<Vec<Measured>> {
-        let mut known = self.known.borrow_mut();
+        let mut known = locked(&self.known);
         if let Some(before) = &known.digests
             && let Some(n) = (0..digests.len()).find(|n| before[*n] != digests[*n])
         {
@@ -177,7 +174,7 @@ impl Pieces<'_> {
     pub fn end(&self) -> Result<(&[u8], Vec<Measured>)> {
         match &self.origin {
             Origin::Kept { kept, .. } => {
-                let digests = self.content.known.borrow().digests.clone();
+                let digests = locked(&self.content.known).digests.clone();
                 Ok((&kept.rest, self.content.measured(&digests.unwrap_or_default())?))
             }
             Origin::Files { digests, rest, .. } => Ok((rest, self.content.measured(&locked(digests))?)),

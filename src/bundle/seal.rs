@@ -147,7 +147,7 @@ fn write(plan: &PackPlan<'_>, path: &Path, file: &mut File, manifest: &mut Manif
 fn seal(
     plan: &PackPlan<'_>,
     manifest: &mut Manifest,
-    write: impl FnMut(&[u8]) -> Result<()> + Send,
+    write: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Vec<Paper>, Entry)> {
     let (files, size) = plan.content.size();
     let (mut written, mut length) = (Vec::new(), 0);

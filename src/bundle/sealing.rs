@@ -9,7 +9,7 @@ use super::limits::{MAX_FRAME_BYTES, PIECE_BYTES};
 use super::ring::{Ring, cores};
 use super::stream::{self, CHUNK, GROUP, Group, SEALED_CHUNK, TAG};
 use crate::digest::{Hasher, Sha256};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use zeroize::Zeroizing;
 
 /// An age file that was written.
@@ -25,9 +25,9 @@ pub struct Sealed {
 /// Encrypts the pieces, and after them what `tail` says when all files have been read; `write` gets an age file.
 pub fn seal(
     pieces: &mut Pieces<'_>,
-    tail: impl FnOnce(&[Measured]) -> Result<Vec<u8>>,
+    tail: impl FnOnce(&[Measured]) -> Result<Vec<u8>> + Send,
     recipients: &[Recipient],
-    mut write: impl FnMut(&[u8]) -> Result<()> + Send,
+    mut write: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<Sealed> {
     let (head, key) = stream::start(recipients)?;
     let mut hasher = Hasher::default();
@@ -37,6 +37,7 @@ pub fn seal(
     let ring = Ring::new(4, Group::new);
     std::thread::scope(|scope| {
         let _stop = ring.stop();
+        scope.spawn(|| ring.drive(0, |group| frames.fill(group)));
         for _ in 0..cores() {
             scope.spawn(|| ring.drive(1, |group| key.seal(group).map(|()| true)));
         }
@@ -46,12 +47,8 @@ pub fn seal(
                 Ok(true)
             })
         });
-        let writer = scope.spawn(|| {
-            while ring.take(|group| write(&group.bytes))? {}
-            Ok(())
-        });
-        ring.drive(0, |group| frames.fill(group));
-        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        while ring.take(|group| write(&group.bytes))? {}
+        Ok::<_, Error>(())
     })?;
     let size = hasher.bytes();
     Ok(Sealed { size, sha256: hasher.finish(), header: Sha256::of(head) })
