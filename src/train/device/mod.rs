@@ -352,6 +352,7 @@ impl Engine<'_> {
     }
 
     /// Puts a saved state to work.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn set(&mut self, lora: &Lora, optimiser: &Optimiser) -> Result<()> {
         match self {
             Self::Processor(..) => Ok(()),
@@ -361,6 +362,7 @@ impl Engine<'_> {
     }
 
     /// Brings values and means to the host.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn fetch(&self, lora: &mut Lora, optimiser: &mut Optimiser) -> Result<()> {
         match self {
             Self::Processor(..) => Ok(()),
