@@ -26,7 +26,13 @@ pub fn open<T>(
     read: impl FnOnce(&mut Tar<'_>) -> Result<T>,
 ) -> Result<(T, Sha256)> {
     let mut sealed = Hashing::new(sealed.take(size));
-    let is_signed = |header| if header == payload.header { Ok(()) } else { Err(stream::bad("another age header")) };
+    let is_signed = |header| {
+        if header == payload.header {
+            Ok(())
+        } else {
+            Err(stream::bad("its age header is not the one that was signed"))
+        }
+    };
     let (key, head) = stream::begin(&mut sealed, identities, is_signed)?;
     let mut source = Source { sealed: &mut sealed, left: size.saturating_sub(head), chunks: 0, is_begun: false };
     let (chunks, pieces) = (Ring::new(3, Group::new), Ring::new(3, Slot::new));
