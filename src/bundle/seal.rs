@@ -151,25 +151,25 @@ fn seal(
 ) -> Result<(Vec<Paper>, Entry)> {
     let (files, size) = plan.content.size();
     let (mut written, mut length) = (Vec::new(), 0);
+    let entry = |(head, text): &Paper| Entry { name: head.name.clone(), size: head.size, sha256: Sha256::of(text) };
     let sealed = plan.content.pieces(|pieces| {
         let tail = |files: &[Measured]| {
             written = papers(plan, manifest, derivative::digest(files))?;
+            manifest.entries = written.iter().map(entry).collect();
             let tail = tail(plan, manifest, files, &written)?;
             length = tail.len() as u64;
             Ok(tail)
         };
         sealing::seal(pieces, tail, plan.recipients, write)
     })?;
-    let entry = |(head, text): &Paper| Entry { name: head.name.clone(), size: head.size, sha256: Sha256::of(text) };
-    manifest.entries = written.iter().map(entry).collect();
     manifest.payload = Payload { size: size + length, files: files + written.len() as u64 + 1, header: sealed.header };
     Ok((written, Entry { name: PAYLOAD.into(), size: sealed.size, sha256: sealed.sha256 }))
 }
 
-/// What follows the files in the payload's tar: the papers, `model.sig` and its end.
+/// What follows the files in the payload's tar: the papers, which are the manifest's entries, `model.sig` and its end.
 fn tail(plan: &PackPlan<'_>, manifest: &Manifest, files: &[Measured], papers: &[Paper]) -> Result<Vec<u8>> {
     let files = files.iter().map(|file| (file.name.clone(), file.sha256));
-    let papers_too = papers.iter().map(|(head, text)| (head.name.clone(), Sha256::of(text)));
+    let papers_too = manifest.entries.iter().map(|entry| (entry.name.clone(), entry.sha256));
     let digests: BTreeMap<String, Sha256> = files.chain(papers_too).collect();
     let signed = model_sig::sign(&manifest.subject(), &digests, plan.signer)?;
     let mut tail = Writer::new(Vec::new());
